@@ -1,0 +1,32 @@
+# What the scripts of this folder share. Sourced, never run.
+# shellcheck shell=bash
+
+readonly LAB_DEBIAN_RELEASES="bookworm trixie"
+
+say() {
+  printf '%s: %s\n' "$(basename "$0")" "$*"
+}
+
+die() {
+  say "$*" >&2
+  exit 1
+}
+
+on_debian_as_root() {
+  [[ -e /etc/debian_version && $(id -u) -eq 0 ]] && command -v apt-get >/dev/null
+}
+
+# Installs Debian packages, and asks for the package lists first only where they are older than a day.
+install_packages() {
+  say "installing $* (Debian packages)"
+  local age_limit
+  age_limit=$(($(date +%s) - 86400))
+  if [[ $(stat --format=%Y /var/lib/apt/lists/partial 2>/dev/null || echo 0) -lt $age_limit ]]; then
+    apt-get update --quiet --quiet
+  fi
+  DEBIAN_FRONTEND=noninteractive apt-get install --quiet --quiet --yes --no-install-recommends "$@" >/dev/null
+}
+
+engine_answers() {
+  command -v docker >/dev/null && timeout 10 docker version --format '{{.Server.Version}}' >/dev/null 2>&1
+}
