@@ -1,8 +1,6 @@
 # What the scripts of this folder share. Sourced, never run.
 # shellcheck shell=bash
 
-readonly LAB_DEBIAN_RELEASES="bookworm trixie"
-
 say() {
   printf '%s: %s\n' "$(basename "$0")" "$*"
 }

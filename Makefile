@@ -1,0 +1,78 @@
+# The commands of this project. `make` alone lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export LAB_DEBIAN ?= bookworm
+export MOLECULE_COMMAND_BORDERS := false
+export MOLECULE_REPORT := false
+
+LAB := ansible-playbook --inventory inventories/lab
+PYTEST := pytest --numprocesses 2 --dist loadfile
+SUITES := tests/unit tests/data tests/integration
+RESULTS := .lab/results
+LINTERS := _ansible-lint _yamllint _ruff _mypy _shellcheck _sqlfluff
+SCRIPTS = $(shell git ls-files --cached --others --exclude-standard | xargs grep --files-with-matches --no-messages '^#!.*sh$$')
+QUERIES = $(shell git ls-files --cached --others --exclude-standard '*.sql')
+
+.PHONY: help lab test test-fast lint bench lab-hosts lab-down _setup _molecule $(LINTERS)
+
+help: ## list the commands
+	@sed --quiet --regexp-extended 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand --tabs=20
+
+lab: lab-hosts ## set up, provision a host, load market data, and show what the optimisation bought
+	@lab/stage 'Provision the hosts' $(LAB) playbooks/site.yml
+	@lab/stage 'Load the market data' $(LAB) playbooks/load_sample_data.yml
+	@lab/stage 'Measure the benefit' $(LAB) playbooks/measure_benefit.yml
+	@lab/summary
+
+test: _setup ## set up, then lint and every test: unit, integration, and whole hosts on Debian 12 and 13
+	@rm -rf $(RESULTS)
+	@lab/stage 'Lint' $(MAKE) lint
+	@lab/stage 'Unit and integration tests' $(PYTEST) --junit-xml=$(RESULTS)/suites.xml $(SUITES)
+	@lab/stage 'Docker Engine' lab/docker
+	@lab/stage 'Host images' lab/image bookworm trixie
+	@lab/stage 'Hosts from blank to verified' molecule test --scenario-name default
+	@lab/count-tests $(RESULTS)/*.xml
+
+test-fast: _setup ## lint, unit tests and the quick integration tests: no containers, under two minutes
+	@lab/stage 'Lint' $(MAKE) lint
+	@lab/stage 'Unit and quick integration tests' $(PYTEST) -m 'not faults' $(SUITES)
+
+lint: _setup ## ansible-lint, yamllint, ruff, mypy, shellcheck and sqlfluff
+	@$(MAKE) --jobs=2 --output-sync=target $(LINTERS)
+
+bench: _setup ## measure side by side what the optimisation and the jobs cost and save
+	@pytest tests/bench
+
+lab-hosts: _setup ## create the lab's hosts that are missing, and nothing else (LAB_DEBIAN=bookworm or trixie)
+	@lab/stage 'Docker Engine' lab/docker
+	@lab/stage 'Host image' lab/image $(LAB_DEBIAN)
+	@lab/stage 'Hosts' lab/hosts
+
+lab-down: _setup ## remove the lab's hosts and all that is on them
+	@MOLECULE_EPHEMERAL_DIRECTORY=$(CURDIR)/.lab/molecule/lab molecule destroy --scenario-name lab
+
+_setup:
+	@lab/stage 'Set-up' lab/setup
+
+_ansible-lint:
+	ansible-lint --config-file .config/ansible-lint.yml
+
+_yamllint:
+	yamllint --strict .
+
+_ruff:
+	ruff check .
+	ruff format --check .
+
+_mypy:
+	mypy
+
+_shellcheck:
+	shellcheck $(SCRIPTS) lab/common.sh
+
+_sqlfluff:
+	sqlfluff lint --processes 2 --disable-progress-bar $(QUERIES)
