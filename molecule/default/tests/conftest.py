@@ -15,12 +15,14 @@ PROJECT = Path(__file__).parents[3]
 class Query(Protocol):
     """Asks a server one statement and returns psql's answer, unaligned and without headings."""
 
-    def __call__(self, statement: str, database: str = "postgres") -> str: ...
+    def __call__(self, statement: str, database: str = "postgres") -> str:
+        """The answer of `database`."""
+        ...
 
 
 @pytest.fixture
 def query(host: Host) -> Query:
-    """psql on the host itself, as OS user postgres over the socket."""
+    """Asks on the host itself, as OS user postgres over the socket."""
     command = "runuser -u postgres -- psql --no-psqlrc --set=ON_ERROR_STOP=1 -AtX -d %s -c %s"
 
     def ask(statement: str, database: str = "postgres") -> str:
