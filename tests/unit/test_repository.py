@@ -114,3 +114,9 @@ def test_the_makefile_offers_a_dozen_commands_at_most_each_with_its_help() -> No
 def test_ansible_lint_runs_at_the_production_profile_and_skips_nothing() -> None:
     config = yaml.safe_load((PROJECT / ".config/ansible-lint.yml").read_text())
     assert (config["profile"], config["skip_list"], config["warn_list"]) == ("production", [], [])
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_an_inventory_holds_nothing_that_would_be_read_as_a_list_of_hosts(environment: str) -> None:
+    folder = PROJECT / "inventories" / environment
+    assert {path.name for path in folder.iterdir()} <= {"hosts.yml", "group_vars", "host_vars"}
