@@ -1,0 +1,34 @@
+#!/bin/sh
+# Says in one line whether the certificate in a folder still serves: "ok", or what is wrong with it. Changes nothing.
+#
+#   certificate_state.sh DIRECTORY OWNER CA_SHA256 RENEW_SECONDS ALTERNATIVE_NAMES
+#
+# CA_SHA256 is the SHA-256 of ca.crt as the controller has it; ALTERNATIVE_NAMES is a comma-separated list of DNS:name
+# and IP:address in any order.
+set -eu
+directory=$1 owner=$2 ca_sha256=$3 renew_seconds=$4 alternative_names=$5
+
+say() {
+  echo "$1"
+  exit 0
+}
+
+sorted() {
+  tr ',' '\n' | sed 's/^ *//; s/ *$//; s/^IP Address:/IP:/' | sort
+}
+
+cd "$directory" 2>/dev/null || say "there is no $directory"
+for file in server.key server.crt ca.crt; do
+  [ -s "$file" ] || say "$file is missing"
+done
+
+[ "$(stat -c '%U %a' server.key)" = "$owner 600" ] || say "server.key is not $owner's alone"
+[ "$(sha256sum < ca.crt)" = "$ca_sha256  -" ] || say "ca.crt is another authority's"
+openssl verify -CAfile ca.crt server.crt > /dev/null 2>&1 || say "server.crt is not signed by ca.crt, or has expired"
+openssl x509 -in server.crt -noout -checkend "$renew_seconds" > /dev/null || say "server.crt ends soon"
+[ "$(openssl pkey -in server.key -pubout)" = "$(openssl x509 -in server.crt -noout -pubkey)" ] \
+  || say "server.crt belongs to another key"
+
+names=$(openssl x509 -in server.crt -noout -ext subjectAltName | sed 1d | sorted)
+[ "$names" = "$(echo "$alternative_names" | sorted)" ] || say "server.crt has other names"
+say ok
