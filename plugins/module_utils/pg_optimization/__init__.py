@@ -1,0 +1,1 @@
+"""Observe, plan and apply the declared indexes, materialized views and statistics of one PostgreSQL database."""

@@ -1,0 +1,365 @@
+"""Observe: what the database has of the declared objects, in a handful of queries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import queries
+from .connection import Row, Session
+from .model import Declaration, Name
+from .naming import MARK, building, is_own, marked, retired
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What an index is, as the server spells it; equal definitions are the same index under another name.
+
+    `tail` is what follows USING without the storage parameters, `parts` one text for each key column.
+    """
+
+    tail: str
+    unique: bool
+    parameters: tuple[tuple[str, str], ...]
+    parts: tuple[str, ...] = ()
+    plain: bool = True  # no predicate
+    includes: int = 0
+
+    def same(self, other: Definition) -> bool:
+        """Tell whether both are the same but for storage parameters."""
+        return self.tail == other.tail and self.unique == other.unique
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """The constraint that an index backs; kind is p, u or x."""
+
+    name: str
+    kind: str
+    deferrable: bool
+    deferred: bool
+    comment: str | None
+    referenced_by: tuple[str, ...]
+    temporal: bool
+
+
+@dataclass(frozen=True)
+class FoundIndex:
+    """An index of the database."""
+
+    oid: int
+    name: Name
+    table: Name
+    table_oid: int
+    partitioned: bool
+    definition: Definition
+    text: str
+    valid: bool
+    building: bool
+    clustered: bool
+    replica_identity: bool
+    tablespace: str
+    comment: str | None
+    bytes: int
+    constraint: Constraint | None
+    parent: Name | None
+
+    @property
+    def marked(self) -> bool:
+        """Tell whether this module made it."""
+        return marked(self.comment)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a relation; width is the average in bytes as ANALYZE saw it, or the type's."""
+
+    name: str
+    type: str
+    not_null: bool
+    target: int
+    width: int
+    acl: tuple[tuple[str, str, bool], ...]
+    comment: str | None
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A member of a partitioned table's tree, parents before children."""
+
+    oid: int
+    name: Name
+    parent: int
+    kind: str
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A table, a view or anything else with a name in pg_class."""
+
+    oid: int
+    name: Name
+    kind: str
+    persistence: str
+    owner: str
+    owned: bool
+    tuples: float
+    bytes: int
+    options: dict[str, str]
+    has_toast: bool
+    tablespace: str
+    comment: str | None
+    populated: bool
+    access_method: str | None
+    query: str | None
+    partition_key: str | None
+    columns: dict[str, Column]
+    partitions: tuple[Partition, ...]
+    acl: tuple[tuple[str, str, bool], ...] | None
+    default_grantees: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FoundStatistics:
+    """An extended statistics object of the database."""
+
+    name: Name
+    table: Name
+    columns: str
+    kinds: str
+    target: int
+    comment: str | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Dependent:
+    """Something that stands on a relation: of class view, materialized view, or another kind, named."""
+
+    on: Name
+    kind: str
+    label: str
+    name: Name | None
+    query: str | None
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The state of the database as far as the declaration concerns it."""
+
+    version: int = 150000
+    role: str = ""
+    temporary: bool = True
+    schemas: dict[str, bool] = field(default_factory=dict)  # name -> may create
+    tablespaces: dict[str, str | None] = field(default_factory=dict)  # name -> path where it has one
+    default_tablespace: str = "pg_default"
+    relations: dict[Name, Relation] = field(default_factory=dict)
+    indexes: dict[Name, FoundIndex] = field(default_factory=dict)
+    statistics: dict[Name, FoundStatistics] = field(default_factory=dict)
+    dependents: tuple[Dependent, ...] = ()
+    marked_views: tuple[Name, ...] = ()
+
+    def indexes_of(self, table: Name) -> list[FoundIndex]:
+        """Return the indexes of one table, in the order of their names."""
+        return sorted((index for index in self.indexes.values() if index.table == table), key=lambda index: index.name)
+
+
+_BOOLEANS = {"true": "on", "on": "on", "yes": "on", "1": "on", "false": "off", "off": "off", "no": "off", "0": "off"}
+_BOOLEAN_PARAMETERS = {
+    "fastupdate",
+    "autosummarize",
+    "deduplicate_items",
+    "autovacuum_enabled",
+    "toast.autovacuum_enabled",
+    "vacuum_truncate",
+    "toast.vacuum_truncate",
+    "user_catalog_table",
+    "security_barrier",
+    "security_invoker",
+}
+
+
+def parameter(name: str, value: str) -> str:
+    """Return a storage parameter's value in one spelling: on and off, numbers without zeros that say nothing."""
+    text = value.strip().lower()
+    if name in _BOOLEAN_PARAMETERS:
+        return _BOOLEANS.get(text, text)
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return str(int(number)) if number.is_integer() else repr(number)
+
+
+def parameters(options: Iterable[str] | None, prefix: str = "") -> dict[str, str]:
+    """Return reloptions as a mapping in one spelling."""
+    pairs = (option.partition("=") for option in options or ())
+    return {prefix + name: parameter(prefix + name, value) for name, _, value in pairs}
+
+
+def definition(row: Row) -> Definition:
+    """Return the definition from a row of the queries that read one."""
+    text: str = row["definition"]
+    start = len(f"CREATE {'UNIQUE ' if row['is_unique'] else ''}INDEX {row['quoted_index']} ON ")
+    behind = text.index(f"{row['quoted_table']} USING ", start)
+    tail = text[behind + len(f"{row['quoted_table']} USING ") :]
+    if row["with_text"]:
+        tail = tail.replace(f" WITH ({row['with_text']})", "", 1)
+    return Definition(
+        tail=tail,
+        unique=row["is_unique"],
+        parameters=tuple(sorted(parameters(row["reloptions"]).items())),
+        parts=tuple(row["parts"]),
+        plain=row["plain"],
+        includes=row["includes"],
+    )
+
+
+def _grants(raw: Any) -> tuple[tuple[str, str, bool], ...] | None:
+    return None if raw is None else tuple((grant[0], grant[1], bool(grant[2])) for grant in raw)
+
+
+def _column(raw: Mapping[str, Any]) -> Column:
+    return Column(
+        name=raw["name"],
+        type=raw["type"],
+        not_null=raw["not_null"],
+        target=raw["target"],
+        width=raw["width"],
+        acl=_grants(raw["acl"]) or (),
+        comment=raw["comment"],
+    )
+
+
+def _relation(row: Row, partitions: tuple[Partition, ...]) -> Relation:
+    columns = [_column(raw) for raw in row["columns"] or ()]
+    return Relation(
+        oid=row["oid"],
+        name=Name(row["schema"], row["name"]),
+        kind=row["kind"],
+        persistence=row["persistence"],
+        owner=row["owner"],
+        owned=row["owned"],
+        tuples=float(row["tuples"]),
+        bytes=row["bytes"],
+        options=parameters(row["reloptions"]) | parameters(row["toast_options"], "toast."),
+        has_toast=row["has_toast"],
+        tablespace=row["tablespace"],
+        comment=row["comment"],
+        populated=row["populated"],
+        access_method=row["access_method"],
+        query=row["query"],
+        partition_key=row["partition_key"],
+        columns={column.name: column for column in columns},
+        partitions=partitions,
+        acl=_grants(row["acl"]),
+        default_grantees=tuple(row["default_grantees"] or ()),
+    )
+
+
+def _constraint(raw: Mapping[str, Any] | None) -> Constraint | None:
+    if raw is None:
+        return None
+    return Constraint(
+        name=raw["name"],
+        kind=raw["kind"],
+        deferrable=raw["deferrable"],
+        deferred=raw["deferred"],
+        comment=raw["comment"],
+        referenced_by=tuple(raw["referenced_by"] or ()),
+        temporal=raw["temporal"],
+    )
+
+
+def _index(row: Row) -> FoundIndex:
+    return FoundIndex(
+        oid=row["oid"],
+        name=Name(row["schema"], row["name"]),
+        table=Name(row["table_schema"], row["table_name"]),
+        table_oid=row["table_oid"],
+        partitioned=row["kind"] == "I",
+        definition=definition(row),
+        text=row["definition"],
+        valid=row["is_valid"],
+        building=row["building"],
+        clustered=row["clustered"],
+        replica_identity=row["replica_identity"],
+        tablespace=row["tablespace"],
+        comment=row["comment"],
+        bytes=row["bytes"],
+        constraint=_constraint(row["constraint"]),
+        parent=None if row["parent_name"] is None else Name(row["parent_schema"], row["parent_name"]),
+    )
+
+
+def _pairs(names: Iterable[Name]) -> tuple[list[str], list[str]]:
+    known = list(dict.fromkeys(names))
+    return [name.schema for name in known], [name.name for name in known]
+
+
+def observe(session: Session, declaration: Declaration) -> Found:
+    """Read what the declaration concerns: its relations, every index on them, and whatever carries the module's mark."""
+    names = [*declaration.tables, *(index.name for index in declaration.all_indexes)]
+    names += [building(view.name) for view in declaration.materialized_views]
+    names += [retired(view.name) for view in declaration.materialized_views]
+    context = session.row(queries.CONTEXT, (sorted({name.schema for name in names}),))
+    rows = session.rows(queries.RELATIONS, (*_pairs(names), MARK, MARK, r"__pgopt_(new|old)_[0-9a-f]{8}$"))
+    tables = [row["oid"] for row in rows if row["kind"] in "rpm"]
+    partitions: dict[int, list[Partition]] = {}
+    if any(row["kind"] == "p" for row in rows):
+        for row in session.rows(queries.PARTITIONS, (tables,)):
+            member = Partition(row["oid"], Name(row["schema"], row["name"]), row["parent"], row["kind"])
+            partitions.setdefault(row["root"], []).append(member)
+    relations = [_relation(row, tuple(partitions.get(row["oid"], ()))) for row in rows]
+    members = [member.oid for tree in partitions.values() for member in tree]
+    indexes = session.rows(
+        queries.INDEXES, (tables + members, *_pairs(index.name for index in declaration.all_indexes), MARK, MARK)
+    )
+    statistics = session.rows(
+        queries.STATISTICS, (*_pairs(item.name for item in declaration.statistics), tables, MARK, MARK)
+    )
+    views = [row["oid"] for row in rows if row["kind"] == "m"]
+    dependents = session.rows(queries.DEPENDENTS, (views,)) if views else []
+    declared = set(names)
+    return Found(
+        version=session.server.number,
+        role=context["role"],
+        temporary=context["temporary"],
+        schemas=dict(context["schemas"] or ()),
+        tablespaces=dict(context["tablespaces"]),
+        default_tablespace=context["default_tablespace"],
+        relations={relation.name: relation for relation in relations},
+        indexes={index.name: index for index in map(_index, indexes)},
+        statistics={
+            Name(row["schema"], row["name"]): FoundStatistics(
+                name=Name(row["schema"], row["name"]),
+                table=Name(row["table_schema"], row["table_name"]),
+                columns=row["columns"],
+                kinds=row["kinds"],
+                target=row["target"],
+                comment=row["comment"],
+                text=row["definition"],
+            )
+            for row in statistics
+        },
+        dependents=tuple(
+            Dependent(
+                on=Name(row["on_schema"], row["on_name"]),
+                kind=row["kind"],
+                label=row["label"],
+                name=None if row["name"] is None else Name(row["schema"], row["name"]),
+                query=row["query"],
+                options=tuple(row["options"] or ()),
+            )
+            for row in dependents
+        ),
+        marked_views=tuple(
+            relation.name
+            for relation in relations
+            if relation.kind == "m"
+            and relation.name not in declared
+            and (marked(relation.comment) or is_own(relation.name.name))
+        ),
+    )

@@ -1,0 +1,318 @@
+"""The only importer of psycopg2: one connection to one database, and what it must be before it is used.
+
+The connection is in autocommit mode and every transaction is opened explicitly, because CONCURRENTLY cannot run inside one.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+try:
+    import psycopg2
+    from psycopg2 import sql
+
+    MISSING: ImportError | None = None
+except ImportError as error:  # reported by the module: the controller needs no psycopg2
+    MISSING = error
+
+Row = dict[str, Any]
+Query = "str | sql.Composable"
+
+APPLICATION = "postgresql_optimization"
+OLDEST = 150000
+# Session level, one per database: maintenance jobs that build, vacuum or refresh take the same one.
+LOCK = (1885826928, 1)  # 0x70676f70, "pgop"
+
+SETTINGS: dict[str, str] = {
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "postgres",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "standard_conforming_strings": "on",
+    "quote_all_identifiers": "off",
+    "default_tablespace": "",
+    "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",
+    "default_transaction_deferrable": "off",
+    "row_security": "on",
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
+    # A client that dies is noticed in the middle of a build, so that the next run can have the lock.
+    "client_connection_check_interval": "2s",
+    "client_min_messages": "notice",
+}
+LOCK_NOT_AVAILABLE = "55P03"
+DEADLOCK = "40P01"
+UNDEFINED_TABLE = "42P01"
+
+
+class OptimizationError(Exception):
+    """What the module reports as its failure."""
+
+    def __init__(self, message: str, **facts: Any) -> None:
+        """Keep the message and the facts that the result carries beside it."""
+        super().__init__(message)
+        self.message = message
+        self.facts = facts
+
+
+class ServerError(OptimizationError):
+    """An error of the server, with its sqlstate and the statement."""
+
+    def __init__(self, message: str, sqlstate: str | None, statement: str | None) -> None:
+        """Keep the server's message, its five-character code and what was running."""
+        super().__init__(message, sqlstate=sqlstate, statement=statement)
+        self.sqlstate = sqlstate
+        self.statement = statement
+
+
+class RefusedError(OptimizationError):
+    """A connection or a declaration that is refused before the first change."""
+
+
+def server_error(error: Exception, statement: str | None) -> ServerError:
+    """Return the driver's error as one of ours, with the detail and the hint that say what to do."""
+    diagnostics = getattr(error, "diag", None)
+    primary = getattr(diagnostics, "message_primary", None) or str(error).strip() or type(error).__name__
+    parts = [primary]
+    for label, attribute in (("DETAIL", "message_detail"), ("HINT", "message_hint")):
+        if text := getattr(diagnostics, attribute, None):
+            parts.append(f"{label}: {text}")
+    return ServerError("\n".join(parts), getattr(error, "pgcode", None), statement)
+
+
+@dataclass(frozen=True)
+class Server:
+    """What the connection found behind it."""
+
+    version: str
+    number: int
+    database: str
+    login: str
+    role: str
+    pid: int
+    data_directory: str | None
+
+
+class Session:
+    """One connection. `queries` counts the round trips it made."""
+
+    def __init__(self, connection: Any, parameters: Mapping[str, Any]) -> None:
+        """Take over an open connection; `parameters` open another like it."""
+        connection.autocommit = True
+        self.connection = connection
+        self.parameters = parameters
+        self.queries = 0
+        self.server: Server
+
+    def _cursor(self, query: Any, values: Sequence[Any] | None) -> Any:
+        self.queries += 1
+        cursor = self.connection.cursor()
+        try:
+            cursor.execute(query, values)
+        except psycopg2.Error as error:
+            raise server_error(error, self.render(query)) from error
+        return cursor
+
+    def rows(self, query: Any, values: Sequence[Any] | None = None) -> list[Row]:
+        """Run a query and return its rows as mappings."""
+        with self._cursor(query, values) as cursor:
+            names = [column.name for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def row(self, query: Any, values: Sequence[Any] | None = None) -> Row:
+        """Run a query that has one row."""
+        return self.rows(query, values)[0]
+
+    def execute(self, query: Any) -> None:
+        """Run a statement."""
+        self._cursor(query, None).close()
+
+    def render(self, query: Any) -> str:
+        """Return a statement as the text that the server gets."""
+        if isinstance(query, str):
+            return query
+        try:
+            return str(query.as_string(self.connection))
+        except psycopg2.Error:
+            return repr(query)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Run a block in one transaction, rolled back where it raises."""
+        self.execute("BEGIN")
+        try:
+            yield
+            self.execute("COMMIT")
+        except BaseException:
+            if not self.connection.closed:
+                self.execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def rolled_back(self) -> Iterator[None]:
+        """Run a block in a transaction of which nothing stays."""
+        self.execute("BEGIN")
+        try:
+            yield
+        finally:
+            if not self.connection.closed:
+                self.execute("ROLLBACK")
+
+    def settings(self, values: Mapping[str, str], *, local: bool = False) -> None:
+        """Set parameters for the session or, inside a transaction, for that transaction."""
+        calls = ", ".join(["pg_catalog.set_config(%s, %s, %s)"] * len(values))
+        flat = [item for name, value in values.items() for item in (name, value, local)]
+        self.rows(f"SELECT {calls}", flat)  # noqa: S608 - placeholders only
+
+    def another(self) -> Session:
+        """Open a second connection like this one, for watching."""
+        return _open(self.parameters)
+
+    def take_lock(self) -> bool:
+        """Try once for the lock that excludes another run and the maintenance jobs."""
+        return bool(self.row("SELECT pg_catalog.pg_try_advisory_lock(%s, %s) AS taken", LOCK)["taken"])
+
+    def holds_lock(self) -> bool:
+        """Tell whether this very session holds it: not after a reconnection or behind a transaction pooler."""
+        return bool(self.rows(_HOLDS_LOCK, (*LOCK,)))
+
+    def release_lock(self) -> None:
+        """Give the lock back."""
+        self.rows("SELECT pg_catalog.pg_advisory_unlock(%s, %s)", LOCK)
+
+    def close(self) -> None:
+        """End the session."""
+        self.connection.close()
+
+
+_HOLDS_LOCK = """
+SELECT 1 FROM pg_catalog.pg_locks
+WHERE locktype = 'advisory' AND classid = %s AND objid = %s AND objsubid = 2 AND granted
+  AND pid = pg_catalog.pg_backend_pid()
+  AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+"""
+
+_LOCK_HOLDER = """
+SELECT l.pid, a.usename, a.application_name, a.state, left(a.query, 200) AS query
+FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a USING (pid)
+WHERE l.locktype = 'advisory' AND l.classid = %s AND l.objid = %s AND l.objsubid = 2 AND l.granted
+  AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+"""
+
+
+def take_lock_within(session: Session, seconds: float, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Poll for the lock, with jitter, and never wait in it: a waiting statement holds a snapshot, and a build waits for that.
+
+    Raises:
+        RefusedError: another session kept the lock; it is named.
+    """
+    end = time.monotonic() + seconds
+    pause = 0.05
+    while not session.take_lock():
+        if time.monotonic() >= end:
+            holders = session.rows(_LOCK_HOLDER, LOCK)
+            raise RefusedError(
+                f"another run or a maintenance job holds the lock of this database since more than {seconds:g} s: "
+                + "; ".join(f"pid {row['pid']} ({row['application_name']}, {row['usename']})" for row in holders),
+                blockers=holders,
+            )
+        sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret
+        pause = min(pause * 2, 2.0)
+
+
+def _open(parameters: Mapping[str, Any]) -> Session:
+    try:
+        return Session(psycopg2.connect(**parameters), parameters)
+    except psycopg2.Error as error:
+        raise server_error(error, None) from error
+
+
+_FACTS = """
+SELECT pg_catalog.version() AS version, pg_catalog.pg_backend_pid() AS pid, pg_catalog.pg_is_in_recovery() AS standby,
+       pg_catalog.current_database() AS database, session_user AS login, current_user AS role,
+       CASE WHEN pg_catalog.pg_has_role(session_user, 'pg_read_all_settings', 'USAGE')
+            THEN pg_catalog.current_setting('data_directory', true) END AS data_directory
+"""
+
+
+def _refuse_transaction_pooling(session: Session, pid: int) -> None:
+    """Refuse a pooler that gives each transaction another server.
+
+    A pooler is recognised by the process number of its own that it greets with. In transaction mode a second client
+    then gets the server of this one while this one is between transactions, or this one changes servers.
+    """
+    if session.connection.info.backend_pid == pid:
+        return
+    other = session.another()
+    try:
+        for _ in range(5):
+            other.execute("BEGIN")
+            theirs = other.row("SELECT pg_catalog.pg_backend_pid() AS pid")["pid"]
+            ours = session.row("SELECT pg_catalog.pg_backend_pid() AS pid")["pid"]
+            other.execute("ROLLBACK")
+            if pid in (theirs,) or ours != pid:
+                raise RefusedError(
+                    "this connection goes through a pooler in transaction mode: connect to the server itself, or to a "
+                    "pool in session mode"
+                )
+    finally:
+        other.close()
+
+
+def connect(
+    parameters: Mapping[str, Any],
+    *,
+    session_role: str | None = None,
+    search_path: Sequence[str] = ("public",),
+    session_settings: Mapping[str, str] | None = None,
+) -> Session:
+    """Open the connection of a run, refuse what it must not be, and fix its settings.
+
+    Args:
+        parameters: of psycopg2.connect.
+        session_role: the role to become, which owns what is created.
+        search_path: where unqualified names in the declaration's SQL are looked up, after pg_catalog.
+        session_settings: further settings of the session, such as maintenance_work_mem.
+
+    Raises:
+        ServerError: the server answered with an error, or not at all.
+        RefusedError: too old, a standby, or a transaction pooler.
+    """
+    session = _open({"connect_timeout": 10, "application_name": APPLICATION, **parameters})
+    try:
+        number = session.connection.server_version
+        if number < OLDEST:
+            raise RefusedError(f"the server is PostgreSQL {number // 10000}: 15 is the oldest that is supported")
+        facts = session.row(_FACTS)
+        if facts["standby"]:
+            raise RefusedError("the server is a standby: connect to the primary")
+        _refuse_transaction_pooling(session, facts["pid"])
+        path = ", ".join(f'"{name}"' for name in (item.replace('"', '""') for item in search_path))
+        settings = {**SETTINGS, "search_path": f"{path}, pg_temp" if path else "pg_temp", **(session_settings or {})}
+        if number >= 170000:  # noqa: PLR2004 - the release that brought it
+            settings["transaction_timeout"] = "0"
+        session.settings(settings)
+        if session_role:
+            session.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(session_role)))
+        session.server = Server(
+            version=facts["version"].split(" on ")[0].removeprefix("PostgreSQL "),
+            number=number,
+            database=facts["database"],
+            login=facts["login"],
+            role=session_role or facts["role"],
+            pid=facts["pid"],
+            data_directory=facts["data_directory"],
+        )
+    except BaseException:
+        session.close()
+        raise
+    return session

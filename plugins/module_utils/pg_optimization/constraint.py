@@ -1,0 +1,159 @@
+"""Decide about an index that backs a constraint: the constraint is exchanged in one statement, never dropped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import index as plain
+from . import naming, space, sqlbuild
+from .action import ACCESS_EXCLUSIVE, SHARE_UPDATE_EXCLUSIVE, Action, Lock, Outcome, Policy, Step, step
+from .catalog import Constraint, Definition, Found, FoundIndex
+from .connection import sql
+from .model import Index
+
+if TYPE_CHECKING:
+    from psycopg2.sql import Composable
+
+_KINDS = {"p": "PRIMARY KEY", "u": "UNIQUE"}
+
+
+def _refusals(index: Index, existing: FoundIndex, constraint: Constraint, found: Found) -> list[str]:
+    """Return why the constraint cannot be exchanged for one with the declared index."""
+    refusals = []
+    if constraint.kind not in _KINDS or constraint.temporal:
+        refusals.append("only primary keys and unique constraints can be exchanged")
+    if constraint.referenced_by:
+        refusals.append(f"foreign keys refer to it: {', '.join(constraint.referenced_by)}")
+    if existing.partitioned:
+        refusals.append("the table is partitioned")
+    if not index.unique or index.method != "btree" or index.where is not None:
+        refusals.append("the declared index is not a unique btree index of the whole table")
+    if any(
+        key.column is None or key.order == "desc" or key.nulls == "first" or key.opclass or key.collation
+        for key in index.keys
+    ):
+        refusals.append("its key must be plain columns in their default order")
+    relation = found.relations.get(index.table)
+    if constraint.kind == "p" and relation is not None:
+        nullable = [key.column for key in index.keys if key.column and not relation.columns[key.column].not_null]
+        if nullable:
+            refusals.append(f"columns of a primary key must be NOT NULL: {', '.join(nullable)}")
+        if index.nulls_not_distinct:
+            refusals.append("a primary key has no NULLS NOT DISTINCT")
+    return refusals
+
+
+def _exchange(index: Index, existing: FoundIndex, constraint: Constraint) -> Step:
+    """Return the one statement that exchanges the constraint, with what describes it."""
+    timing = " DEFERRABLE" if constraint.deferrable else ""
+    timing += " INITIALLY DEFERRED" if constraint.deferred else ""
+    name = sql.Identifier(constraint.name)
+    table = sqlbuild.ident(index.table)
+    statements: list[Composable] = [
+        sqlbuild.text(
+            f"ALTER TABLE {{}} DROP CONSTRAINT {{}}, ADD CONSTRAINT {{}} {_KINDS[constraint.kind]} USING INDEX {{}}{timing}",
+            table,
+            name,
+            name,
+            sql.Identifier(naming.building(index.name).name),
+        )
+    ]
+    comment = plain.wanted_comment(index, existing)
+    if comment:
+        statements.append(sqlbuild.comment_on("INDEX", sqlbuild.ident(index.name), comment))
+    if constraint.comment:
+        statements.append(
+            sqlbuild.text("COMMENT ON CONSTRAINT {} ON {} IS {}", name, table, sql.Literal(constraint.comment))
+        )
+    statements += plain.role_statements(index, existing)[0]
+    return step("exchange the constraint", Policy.SHORT, statements, Lock(ACCESS_EXCLUSIVE, index.table))
+
+
+def _reindex(index: Index, existing: FoundIndex) -> Step:
+    """Return the step that builds the constraint's index again, in the declared tablespace."""
+    option = sql.SQL("")
+    if index.tablespace is not None and index.tablespace != existing.tablespace:
+        option = sqlbuild.text("(TABLESPACE {}) ", sql.Identifier(index.tablespace))
+    return step(
+        "build",
+        Policy.CONCURRENT,
+        [sqlbuild.text("REINDEX {}INDEX CONCURRENTLY {}", option, sqlbuild.ident(index.name))],
+        Lock(SHARE_UPDATE_EXCLUSIVE, index.table),
+    )
+
+
+def _steps(
+    index: Index, canonical: Definition, existing: FoundIndex, found: Found, *, concurrently: bool
+) -> tuple[str, list[Step], list[str]]:
+    constraint = existing.constraint
+    assert constraint is not None  # noqa: S101 - decide() was called for one that has
+    if canonical.same(existing.definition):
+        steps = []
+        if statements := plain.alter_statements(index, canonical, existing):
+            steps.append(step("alter", Policy.SHORT, statements, Lock(ACCESS_EXCLUSIVE, index.name)))
+        return "rebuild", [*steps, _reindex(index, existing)], []
+    started = found.indexes.get(naming.building(index.name))
+    usable = started is not None and not plain.compare(index, canonical, started)
+    steps = []
+    if started is not None and not usable:
+        steps.append(plain.drop_step(started.name, started.table, purpose="remove what an interrupted run left"))
+    if not usable:
+        steps.append(
+            plain.build_step(
+                index,
+                naming.building(index.name),
+                index.table,
+                concurrently=concurrently,
+                tablespace=plain.tablespace_of(index, existing, found),
+            )  # fmt: skip
+        )
+    steps.append(_exchange(index, existing, constraint))
+    return "replace", steps, _refusals(index, existing, constraint, found)
+
+
+def decide(
+    index: Index,
+    canonical: Definition | None,
+    existing: FoundIndex,
+    found: Found,
+    *,
+    concurrently: bool,
+) -> Outcome:
+    """Decide about a declared index that exists as the index of a constraint."""
+    outcome = Outcome()
+    if canonical is None:
+        return outcome
+    difference = plain.compare(index, canonical, existing)
+    name = existing.constraint.name if existing.constraint is not None else ""
+    relation = found.relations.get(index.table)
+    before, after = plain.describe(existing), plain.describe_declared(index, canonical, found, existing)
+    if difference.rebuild:
+        what, steps, refusals = _steps(index, canonical, existing, found, concurrently=concurrently)
+        for refusal in refusals:
+            outcome.refuse(index, f"backs the constraint {name} and differs: {refusal}")
+        size = space.index_bytes(index, relation)
+        reason = f"backs the constraint {name}; " + "; ".join(difference.rebuild + difference.alter)
+        if not refusals:
+            outcome.actions.append(
+                Action(
+                    "index",
+                    str(index.name),
+                    what,
+                    reason,
+                    tuple(steps),
+                    before,
+                    after,
+                    bytes=size,
+                    seconds=space.index_seconds(size, relation, concurrently=True),
+                    tablespace=plain.tablespace_of(index, existing, found),
+                )  # fmt: skip
+            )
+        return outcome
+    reasons, steps = plain.adjust(index, canonical, existing, difference)
+    if steps:
+        outcome.actions.append(
+            Action("index", str(index.name), "alter", "; ".join(reasons), tuple(steps), before, after)
+        )
+    if cleaning := plain.cleaning(index, found, keep_new=False):
+        outcome.actions.append(plain.clean_action(index.name, cleaning))
+    return outcome

@@ -1,0 +1,340 @@
+"""Decide about the indexes of ordinary tables and materialized views."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from . import naming, space, sqlbuild
+from .action import ACCESS_EXCLUSIVE, SHARE, SHARE_UPDATE_EXCLUSIVE, Action, Lock, Outcome, Policy, Step, step
+from .catalog import Definition, Found, FoundIndex
+from .connection import sql
+from .model import Index, Name
+
+if TYPE_CHECKING:
+    from psycopg2.sql import Composable
+
+# Parameters that take effect on the existing index; the others shape its pages, so it is built again.
+_LIVE = {"deduplicate_items", "fastupdate", "gin_pending_list_limit", "autosummarize"}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How a found index differs from the declared one."""
+
+    rebuild: tuple[str, ...] = ()
+    alter: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Tell whether there is any."""
+        return bool(self.rebuild or self.alter)
+
+
+def text(name: Name, table: Name, definition: Definition) -> str:
+    """Return an index as one line of SQL in the server's spelling."""
+    unique = "UNIQUE " if definition.unique else ""
+    options = ", ".join(f"{key}={value}" for key, value in definition.parameters)
+    line = f"CREATE {unique}INDEX {name} ON {table} USING {definition.tail}"
+    return f"{line}\n  WITH ({options})" if options else line
+
+
+def describe(index: FoundIndex) -> str:
+    """Return a found index for a difference view."""
+    lines = [text(index.name, index.table, index.definition)]
+    lines += [f"  TABLESPACE {index.tablespace}"]
+    lines += [f"  comment: {naming.own_comment(index.comment)}"] if naming.own_comment(index.comment) else []
+    lines += [] if index.valid else ["  INVALID"]
+    return "\n".join(lines) + "\n"
+
+
+def describe_declared(index: Index, canonical: Definition, found: Found, existing: FoundIndex | None) -> str:
+    """Return a declared index for a difference view."""
+    comment = wanted_comment(index, existing)
+    lines = [text(index.name, index.table, canonical)]
+    lines += [f"  TABLESPACE {tablespace_of(index, existing, found)}"]
+    lines += [f"  comment: {comment}"] if comment else []
+    return "\n".join(lines) + "\n"
+
+
+def tablespace_of(index: Index, existing: FoundIndex | None, found: Found) -> str:
+    """Return where the index is to be: as declared, else where it is, else the database's default."""
+    return index.tablespace or (existing.tablespace if existing is not None else found.default_tablespace)
+
+
+def wanted_comment(index: Index, existing: FoundIndex | None) -> str:
+    """Return the person's comment that the index is to have: as declared, else as it is."""
+    if index.comment is not None:
+        return index.comment
+    return naming.own_comment(existing.comment) if existing is not None else ""
+
+
+def compare(index: Index, canonical: Definition, existing: FoundIndex) -> Difference:
+    """Return how a found index differs from the declared one."""
+    rebuild: list[str] = []
+    alter: list[str] = []
+    have, want = existing.definition, canonical
+    if existing.table != index.table:
+        rebuild.append(f"is on {existing.table}")
+    if have.unique != want.unique:
+        rebuild.append("is unique" if have.unique else "is not unique")
+    if have.tail != want.tail:
+        rebuild.append(f"is {have.tail}")
+    if have.parameters != want.parameters:
+        names = {name for name, _ in set(have.parameters) ^ set(want.parameters)}
+        message = f"has storage parameters {dict(have.parameters)}"
+        (alter if names <= _LIVE else rebuild).append(message)
+    if index.tablespace is not None and existing.tablespace != index.tablespace:
+        rebuild.append(f"is in tablespace {existing.tablespace}")
+    if not existing.valid:
+        rebuild.append("is INVALID")
+    return Difference(tuple(rebuild), tuple(alter))
+
+
+def drop_step(name: Name, table: Name, *, partitioned: bool = False, purpose: str = "remove the old one") -> Step:
+    """Return the step that drops an index without blocking, or shortly blocking where it is partitioned."""
+    if partitioned:
+        return step(
+            purpose,
+            Policy.SHORT,
+            [sqlbuild.text("DROP INDEX {}", sqlbuild.ident(name))],
+            Lock(ACCESS_EXCLUSIVE, table),
+            Lock(ACCESS_EXCLUSIVE, name),
+        )
+    return step(
+        purpose,
+        Policy.CONCURRENT,
+        [sqlbuild.text("DROP INDEX CONCURRENTLY {}", sqlbuild.ident(name))],
+        Lock(SHARE_UPDATE_EXCLUSIVE, table),
+    )
+
+
+def build_step(index: Index, name: Name, table: Name, *, concurrently: bool, tablespace: str | None = None) -> Step:
+    """Return the step that builds an index under a name."""
+    declared = index if tablespace is None else replace(index, tablespace=tablespace)
+    statement = sqlbuild.create_index(
+        declared, sql.Identifier(name.name), sqlbuild.ident(table), concurrently=concurrently
+    )
+    if concurrently:
+        return step("build", Policy.CONCURRENT, [statement], Lock(SHARE_UPDATE_EXCLUSIVE, table))
+    return step("build", Policy.LONG, [statement], Lock(SHARE, table))
+
+
+def alter_statements(index: Index, canonical: Definition, existing: FoundIndex) -> list[Composable]:
+    """Return the statements that bring storage parameters to what is declared."""
+    want, have = dict(canonical.parameters), dict(existing.definition.parameters)
+    setting = sorted((name, value) for name, value in want.items() if have.get(name) != value)
+    resetting = sorted(set(have) - set(want))
+    statements: list[Composable] = []
+    name = sqlbuild.ident(index.name)
+    if setting:
+        statements.append(sqlbuild.text("ALTER INDEX {} SET ({})", name, sqlbuild.assignments(setting)))
+    if resetting:
+        statements.append(sqlbuild.text("ALTER INDEX {} RESET ({})", name, sqlbuild.names(resetting)))
+    return statements
+
+
+def _usable(leftover: FoundIndex | None, index: Index, canonical: Definition, found: Found) -> bool:
+    """Tell whether what a killed run built is what is wanted now."""
+    if leftover is None:
+        return False
+    existing = found.indexes.get(index.name)
+    place = replace(index, tablespace=tablespace_of(index, existing, found))
+    return not compare(place, canonical, leftover)
+
+
+def _swap(index: Index, existing: FoundIndex | None) -> Step:
+    """Return the step in which the new index takes its name, together with everything that says what it is."""
+    new, old, name = naming.building(index.name), naming.retired(index.name), index.name
+    statements: list[Composable] = []
+    locks = [Lock(SHARE_UPDATE_EXCLUSIVE, new)]
+    if existing is not None:
+        statements.append(sqlbuild.rename("INDEX", name, old.name))
+        locks.append(Lock(SHARE_UPDATE_EXCLUSIVE, name))
+    statements.append(sqlbuild.rename("INDEX", new, name.name))
+    comment = naming.mark(wanted_comment(index, existing))
+    statements.append(sqlbuild.comment_on("INDEX", sqlbuild.ident(name), comment))
+    if existing is not None and existing.table == index.table:
+        roles, role_locks = role_statements(index, existing)
+        statements += roles
+        locks += role_locks
+    return step("give it its name", Policy.SHORT, statements, *locks)
+
+
+def role_statements(index: Index, existing: FoundIndex) -> tuple[list[Composable], list[Lock]]:
+    """Return what makes the new index the table's clustering or replica identity if the old one was."""
+    table, name = sqlbuild.ident(index.table), sql.Identifier(index.name.name)
+    statements: list[Composable] = []
+    locks: list[Lock] = []
+    if existing.clustered:
+        statements.append(sqlbuild.text("ALTER TABLE {} CLUSTER ON {}", table, name))
+        locks.append(Lock(SHARE_UPDATE_EXCLUSIVE, index.table))
+    if existing.replica_identity:
+        statements.append(sqlbuild.text("ALTER TABLE {} REPLICA IDENTITY USING INDEX {}", table, name))
+        locks.append(Lock(ACCESS_EXCLUSIVE, index.table))
+    return statements, locks
+
+
+def leftovers(index: Index, found: Found) -> list[FoundIndex]:
+    """Return what a killed REINDEX CONCURRENTLY of this index left: INVALID, named after it, and not being built."""
+    return [
+        other
+        for other in found.indexes_of(index.table)
+        if not other.valid
+        and not other.building
+        and other.constraint is None
+        and naming.is_reindex_leftover(other.name.name, index.name.name)
+    ]
+
+
+def _build(
+    index: Index, canonical: Definition, found: Found, existing: FoundIndex | None, *, concurrently: bool
+) -> list[Step]:
+    """Return the steps from what is there to the new index in its place."""
+    steps: list[Step] = []
+    started = found.indexes.get(naming.building(index.name))
+    usable = _usable(started, index, canonical, found)
+    if started is not None and not usable:
+        steps.append(drop_step(started.name, started.table, purpose="remove what an interrupted run left"))
+    if not usable:
+        place = tablespace_of(index, existing, found) if existing is not None else None
+        steps.append(
+            build_step(index, naming.building(index.name), index.table, concurrently=concurrently, tablespace=place)
+        )
+    steps.append(_swap(index, existing))
+    if existing is not None:
+        steps.append(drop_step(naming.retired(index.name), existing.table))
+    return steps
+
+
+def _absent(index: Index, existing: FoundIndex | None) -> Outcome:
+    outcome = Outcome()
+    if existing is None:
+        return outcome
+    if existing.constraint is not None:
+        outcome.refuse(
+            index, f"is to be absent and backs the constraint {existing.constraint.name}: drop the constraint"
+        )
+    elif existing.parent is not None:
+        outcome.refuse(index, f"is to be absent and is a part of index {existing.parent}")
+    elif existing.table != index.table:
+        outcome.refuse(index, f"is to be absent from {index.table} and is on {existing.table}")
+    elif existing.building:
+        outcome.warnings.append(f"index {index.name} is being built by another session and was left alone")
+    else:
+        drop = drop_step(existing.name, existing.table, partitioned=existing.partitioned, purpose="remove")
+        outcome.actions.append(
+            Action("index", str(index.name), "drop", "is declared absent", (drop,), before=describe(existing))
+        )
+    return outcome
+
+
+def check_name(index: Index, existing: FoundIndex | None, found: Found, outcome: Outcome) -> None:
+    """Refuse a name that something else has, and an index that is not this module's to move."""
+    relation = found.relations.get(index.name)
+    if existing is None:
+        if relation is not None:
+            outcome.refuse(index, "another relation has this name")
+    elif existing.table != index.table and not existing.marked:
+        outcome.refuse(index, f"exists on table {existing.table}, and was not made by this module")
+    elif existing.parent is not None:
+        outcome.refuse(index, f"differs and is a part of index {existing.parent}: declare that one")
+
+
+def cleaning(index: Index, found: Found, *, keep_new: bool) -> list[Step]:
+    """Return the steps that remove what killed runs left beside this index."""
+    steps = []
+    names = [naming.retired(index.name)] if keep_new else [naming.building(index.name), naming.retired(index.name)]
+    for name in names:
+        if (leftover := found.indexes.get(name)) is not None and not leftover.building:
+            steps.append(drop_step(name, leftover.table, purpose="remove what an interrupted run left"))
+    for leftover in leftovers(index, found):
+        steps.append(drop_step(leftover.name, leftover.table, purpose="remove what an interrupted REINDEX left"))
+    return steps
+
+
+def adjust(
+    index: Index, canonical: Definition, existing: FoundIndex, difference: Difference
+) -> tuple[list[str], list[Step]]:
+    """Return what can be set on the index that is there: parameters and comment."""
+    statements: list[Composable] = []
+    reasons = list(difference.alter)
+    locks: list[Lock] = []
+    if difference.alter:
+        statements += alter_statements(index, canonical, existing)
+        locks.append(Lock(ACCESS_EXCLUSIVE, index.name))
+    if index.comment is not None and index.comment != naming.own_comment(existing.comment):
+        reasons.append(f"has the comment {naming.own_comment(existing.comment)!r}")
+        comment = naming.mark(index.comment) if existing.marked else index.comment
+        statements.append(sqlbuild.comment_on("INDEX", sqlbuild.ident(index.name), comment))
+        locks.append(Lock(SHARE_UPDATE_EXCLUSIVE, index.name))
+    return reasons, [step("alter", Policy.SHORT, statements, *locks)] if statements else []
+
+
+def decide(index: Index, canonical: Definition | None, found: Found, *, concurrently: bool) -> Outcome:
+    """Decide about one index of a table or of an existing materialized view.
+
+    Args:
+        index: as declared.
+        canonical: its definition as the server spells it; None where it is to be absent.
+        found: what the database has.
+        concurrently: build without blocking writes.
+    """
+    existing = found.indexes.get(index.name)
+    if not index.present:
+        return _absent(index, existing)
+    outcome = Outcome()
+    if canonical is None:
+        return outcome
+    difference = compare(index, canonical, existing) if existing is not None else Difference()
+    if existing is None or difference:
+        check_name(index, existing, found, outcome)
+    if outcome.problems:
+        return outcome
+    if existing is not None and existing.building and not existing.valid:
+        outcome.warnings.append(f"index {index.name} is being built by another session and was left alone")
+        return outcome
+    relation = found.relations.get(index.table)
+    before = "" if existing is None else describe(existing)
+    after = describe_declared(index, canonical, found, existing)
+    if existing is None or difference.rebuild:
+        steps = cleaning(index, found, keep_new=True)
+        steps += _build(index, canonical, found, existing, concurrently=concurrently)
+        builds = any(piece.purpose == "build" for piece in steps)
+        size = space.index_bytes(index, relation) if builds else 0
+        what, reason = _what(existing, difference, builds=builds)
+        outcome.actions.append(
+            Action(
+                "index",
+                str(index.name),
+                what,
+                reason,
+                tuple(steps),
+                before,
+                after,
+                bytes=size,
+                seconds=space.index_seconds(size, relation, concurrently=concurrently) if builds else 0.0,
+                tablespace=tablespace_of(index, existing, found),
+            )  # fmt: skip
+        )
+        return outcome
+    reasons, steps = adjust(index, canonical, existing, difference)
+    if steps:
+        outcome.actions.append(
+            Action("index", str(index.name), "alter", "; ".join(reasons), tuple(steps), before, after)
+        )
+    if to_clean := cleaning(index, found, keep_new=False):
+        outcome.actions.append(clean_action(index.name, to_clean))
+    return outcome
+
+
+def _what(existing: FoundIndex | None, difference: Difference, *, builds: bool) -> tuple[str, str]:
+    if existing is None:
+        return "create", "does not exist" if builds else "does not exist; an interrupted run has built it"
+    if not existing.valid:
+        return "rebuild", "; ".join(difference.rebuild)
+    return "replace", "; ".join(difference.rebuild + difference.alter)
+
+
+def clean_action(name: Name, steps: Sequence[Step]) -> Action:
+    return Action("index", str(name), "clean", "an interrupted run left something", tuple(steps))

@@ -1,0 +1,79 @@
+"""Names that the module gives itself, and the mark it leaves in comments."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from .model import Name
+
+LIMIT = 63  # bytes, NAMEDATALEN - 1: the server cuts what is longer without an error
+MARK = "[managed by postgresql_optimization]"
+
+_OWN = re.compile(r"__pgopt_(new|old|part)_[0-9a-f]{8}\Z")
+_REINDEX = re.compile(r"_cc(new|old)\d*\Z")
+
+
+def cut(text: str, size: int) -> str:
+    """Return at most `size` bytes of `text`, never half a character."""
+    return text.encode()[:size].decode(errors="ignore")
+
+
+def digest(*parts: str) -> str:
+    """Return eight hexadecimal digits that stand for the parts."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
+
+
+def _own(base: str, use: str, *identity: str) -> str:
+    suffix = f"__pgopt_{use}_{digest(*identity)}"
+    return cut(base, LIMIT - len(suffix)) + suffix
+
+
+def building(name: Name) -> Name:
+    """Return the name under which an object is built before it takes its own."""
+    return name.sibling(_own(name.name, "new", *name))
+
+
+def retired(name: Name) -> Name:
+    """Return the name that an object has between its replacement and its removal."""
+    return name.sibling(_own(name.name, "old", *name))
+
+
+def on_partition(index: Name, partition: Name, definition: str) -> Name:
+    """Return the name of a partition's part of an index; another definition gives another name."""
+    return partition.sibling(_own(partition.name, "part", *index, *partition, definition))
+
+
+def is_own(name: str) -> bool:
+    """Tell whether a name is one of those made here."""
+    return _OWN.search(name) is not None
+
+
+def reindex_leftover_of(name: str) -> str | None:
+    """Return the index that a killed REINDEX CONCURRENTLY was rebuilding under this name, cut as the server cuts it."""
+    match = _REINDEX.search(name)
+    return name[: match.start()] if match else None
+
+
+def is_reindex_leftover(name: str, declared: str) -> bool:
+    """Tell whether `name` is what REINDEX CONCURRENTLY of `declared` leaves when it is killed."""
+    base = reindex_leftover_of(name)
+    return base is not None and base == cut(declared, len(base.encode())) and (base == declared or len(name) > 50)
+
+
+def marked(comment: str | None) -> bool:
+    """Tell whether a comment carries the mark."""
+    return comment is not None and comment.endswith(MARK)
+
+
+def own_comment(comment: str | None) -> str:
+    """Return the person's part of a comment, without the mark; none is an empty text."""
+    if comment is None:
+        return ""
+    return comment[: -len(MARK)].rstrip(" ") if marked(comment) else comment
+
+
+def mark(comment: str | None) -> str:
+    """Return a person's comment with the mark behind it."""
+    text = own_comment(comment)
+    return f"{text} {MARK}" if text else MARK

@@ -1,0 +1,178 @@
+"""Decide about indexes of partitioned tables: built concurrently on each partition, then attached in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from . import index as plain
+from . import naming, space, sqlbuild
+from .action import ACCESS_EXCLUSIVE, SHARE, SHARE_UPDATE_EXCLUSIVE, Action, Lock, Outcome, Policy, Step, step
+from .catalog import Definition, Found, FoundIndex, Partition, Relation
+from .connection import sql
+from .model import Declaration, Index, Name
+
+if TYPE_CHECKING:
+    from psycopg2.sql import Composable
+
+
+def part_name(index: Index, partition: Partition, canonical: Definition) -> Name:
+    """Return the name of a partition's part; another definition has another name, so both can stand side by side."""
+    parameters = repr(canonical.parameters) + str(index.tablespace)
+    return naming.on_partition(index.name, partition.name, f"{canonical.unique}{canonical.tail}{parameters}")
+
+
+def wanted(declaration: Declaration, found: Found) -> set[Name]:
+    """Return the loose parts that a declared index may still take; they are decided about here."""
+    tables = {item.table for item in declaration.indexes if item.present}
+    members = {member.name for name in tables if name in found.relations for member in found.relations[name].partitions}
+    return {name for name, item in found.indexes.items() if item.table in members}
+
+
+def _part_of(partition: Partition, parent: Name | None, found: Found) -> FoundIndex | None:
+    """Return the partition's index that is attached to a given parent index."""
+    if parent is None:
+        return None
+    return next((item for item in found.indexes_of(partition.name) if item.parent == parent), None)
+
+
+class _Tree:
+    """The index on a partitioned table and its parts, as they are and as they are to be."""
+
+    def __init__(
+        self, index: Index, canonical: Definition, relation: Relation, found: Found, existing: Name | None
+    ) -> None:
+        """Look at the parts; `existing` is the index that is to be completed, None for a new one."""
+        self.index = index
+        self.canonical = canonical
+        self.relation = relation
+        self.found = found
+        self.steps: list[Step] = []
+        self.joining: list[Composable] = []
+        self.locks: list[Lock] = [Lock(SHARE, index.table)]
+        self.bytes = 0
+        self.existing = existing
+        self.root = existing or naming.building(index.name)
+        self.index_of: dict[int, Name] = {relation.oid: self.root}
+        self.attached: dict[int, Name | None] = {relation.oid: existing}
+
+    def _leaf(self, partition: Partition, *, concurrently: bool) -> None:
+        """Build the part of one partition unless it stands, and attach it."""
+        parent = self.index_of[partition.parent]
+        attached = _part_of(partition, self.attached[partition.parent], self.found)
+        if attached is not None:
+            if not attached.valid:
+                reindex = sqlbuild.text("REINDEX INDEX CONCURRENTLY {}", sqlbuild.ident(attached.name))
+                self.steps.append(
+                    step("build", Policy.CONCURRENT, [reindex], Lock(SHARE_UPDATE_EXCLUSIVE, partition.name))
+                )
+            return
+        name = part_name(self.index, partition, self.canonical)
+        leftover = self.found.indexes.get(name)
+        stands = leftover is not None and leftover.parent is None and not plain.compare(
+            replace(self.index, table=partition.name), self.canonical, leftover
+        )  # fmt: skip
+        if leftover is not None and not stands:
+            self.steps.append(plain.drop_step(name, partition.name, purpose="remove what an interrupted run left"))
+        if not stands:
+            self.steps.append(plain.build_step(self.index, name, partition.name, concurrently=concurrently))
+            self.bytes += space.index_bytes(self.index, self.found.relations.get(partition.name))
+        self.joining.append(
+            sqlbuild.text("ALTER INDEX {} ATTACH PARTITION {}", sqlbuild.ident(parent), sqlbuild.ident(name))
+        )
+        self.locks.append(Lock(ACCESS_EXCLUSIVE, name))
+
+    def _branch(self, partition: Partition) -> list[Composable]:
+        """Make the part of a partitioned partition; return what attaches it, after its own parts are attached."""
+        parent = self.index_of[partition.parent]
+        attached = _part_of(partition, self.attached[partition.parent], self.found)
+        self.attached[partition.oid] = attached.name if attached is not None else None
+        if attached is not None:
+            self.index_of[partition.oid] = attached.name
+            return []
+        name = part_name(self.index, partition, self.canonical)
+        self.index_of[partition.oid] = name
+        table = sqlbuild.ident(partition.name)
+        self.joining.append(sqlbuild.create_index(self.index, sql.Identifier(name.name), table, only=True))
+        self.locks.append(Lock(SHARE, partition.name))
+        return [sqlbuild.text("ALTER INDEX {} ATTACH PARTITION {}", sqlbuild.ident(parent), sqlbuild.ident(name))]
+
+    def build(self, *, concurrently: bool) -> None:
+        """Collect the steps that make the parts, and the statements that join them."""
+        if self.existing is None:
+            table = sqlbuild.ident(self.index.table)
+            name = sql.Identifier(self.root.name)
+            self.joining.append(sqlbuild.create_index(self.index, name, table, only=True))
+        closing: list[Composable] = []
+        for partition in self.relation.partitions:
+            if partition.kind == "p":
+                closing = self._branch(partition) + closing
+            else:
+                self._leaf(partition, concurrently=concurrently)
+        self.joining += closing
+
+
+def _refuse(index: Index, relation: Relation, existing: FoundIndex | None, outcome: Outcome, *, differs: bool) -> None:
+    foreign = [str(partition.name) for partition in relation.partitions if partition.kind == "f"]
+    if foreign:
+        outcome.refuse(index, f"partitions that are foreign tables cannot be indexed: {', '.join(foreign)}")
+    if existing is not None and existing.constraint is not None and differs:
+        outcome.refuse(index, f"backs the constraint {existing.constraint.name} of a partitioned table and differs")
+
+
+def decide(
+    index: Index, canonical: Definition | None, relation: Relation, found: Found, *, concurrently: bool
+) -> Outcome:
+    """Decide about a declared index of a partitioned table. INVALID is normal here until the last part is attached."""
+    outcome = Outcome()
+    existing = found.indexes.get(index.name)
+    if canonical is None:
+        return outcome
+    difference = plain.compare(index, canonical, existing) if existing is not None else plain.Difference()
+    other = [reason for reason in difference.rebuild if reason != "is INVALID"]
+    incomplete = existing is not None and not existing.valid and not other
+    if existing is None or other or incomplete:
+        plain.check_name(index, existing, found, outcome)
+        _refuse(index, relation, existing, outcome, differs=bool(other))
+    if outcome.problems:
+        return outcome
+    before = "" if existing is None else plain.describe(existing)
+    after = plain.describe_declared(index, canonical, found, existing)
+    if existing is not None and not other and not incomplete:
+        reasons, steps = plain.adjust(index, canonical, existing, difference)
+        if steps:
+            outcome.actions.append(
+                Action("index", str(index.name), "alter", "; ".join(reasons), tuple(steps), before, after)
+            )
+        return outcome
+    tree = _Tree(index, canonical, relation, found, existing.name if existing is not None and incomplete else None)
+    tree.build(concurrently=concurrently)
+    steps = list(tree.steps)
+    name, new, old = index.name, tree.root, naming.retired(index.name)
+    joining = list(tree.joining)
+    if not incomplete:
+        joining += [sqlbuild.rename("INDEX", name, old.name)] if existing is not None else []
+        joining.append(sqlbuild.rename("INDEX", new, name.name))
+        comment = naming.mark(plain.wanted_comment(index, existing))
+        joining.append(sqlbuild.comment_on("INDEX", sqlbuild.ident(name), comment))
+    if joining:
+        steps.append(step("join the parts", Policy.SHORT, joining, *tree.locks))
+    if existing is not None and not incomplete:
+        steps.append(plain.drop_step(old, index.table, partitioned=True))
+    what = "create" if existing is None else "complete" if incomplete else "replace"
+    reason = "does not exist" if existing is None else "; ".join(difference.rebuild)
+    outcome.actions.append(
+        Action(
+            "index",
+            str(name),
+            what,
+            reason,
+            tuple(steps),
+            before,
+            after,
+            bytes=tree.bytes,
+            seconds=space.index_seconds(tree.bytes, None, concurrently=concurrently),
+            tablespace=plain.tablespace_of(index, existing, found),
+        )  # fmt: skip
+    )
+    return outcome

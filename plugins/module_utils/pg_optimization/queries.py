@@ -1,0 +1,238 @@
+"""The SQL that observes. Parameters are positional; an empty list is an empty array."""
+
+from __future__ import annotations
+
+CONTEXT = """
+SELECT current_user AS role,
+       has_database_privilege(current_database(), 'TEMP') AS temporary,
+       (SELECT json_agg(json_build_array(nspname, has_schema_privilege(oid, 'CREATE')))
+        FROM pg_namespace WHERE nspname = ANY (%s::text[])) AS schemas,
+       (SELECT json_agg(json_build_array(spcname, nullif(pg_tablespace_location(oid), ''))) FROM pg_tablespace)
+           AS tablespaces,
+       (SELECT spcname FROM pg_database d JOIN pg_tablespace s ON s.oid = d.dattablespace
+        WHERE d.datname = current_database()) AS default_tablespace
+"""
+
+_TABLESPACE = """coalesce((SELECT spcname FROM pg_tablespace WHERE oid = c.reltablespace),
+           (SELECT spcname FROM pg_database d JOIN pg_tablespace s ON s.oid = d.dattablespace
+            WHERE d.datname = current_database())) AS tablespace"""
+
+_GRANT = (
+    "json_build_array(CASE WHEN g.grantee = 0 THEN '' ELSE pg_get_userbyid(g.grantee) END, g.privilege_type,"
+    " g.is_grantable)"
+)
+
+# names (schemas, names), the mark, the pattern of own names
+RELATIONS = f"""
+SELECT c.oid::bigint AS oid, n.nspname AS schema, c.relname AS name, c.relkind AS kind, c.relpersistence AS persistence,
+       pg_get_userbyid(c.relowner) AS owner, pg_has_role(c.relowner, 'USAGE') AS owned,
+       CASE c.relkind WHEN 'p' THEN
+           (SELECT coalesce(sum(greatest(l.reltuples, 0)), 0) FROM pg_partition_tree(c.oid) t
+            JOIN pg_class l ON l.oid = t.relid WHERE t.isleaf)
+       ELSE c.reltuples END AS tuples,
+       CASE WHEN c.relkind IN ('r', 'm') THEN pg_relation_size(c.oid) ELSE 0 END AS bytes,
+       c.reloptions, (SELECT t.reloptions FROM pg_class t WHERE t.oid = c.reltoastrelid) AS toast_options,
+       c.reltoastrelid <> 0 AS has_toast,
+       {_TABLESPACE},
+       obj_description(c.oid, 'pg_class') AS comment, c.relispopulated AS populated,
+       (SELECT amname FROM pg_am WHERE oid = c.relam) AS access_method,
+       CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) END AS query,
+       CASE WHEN c.relkind = 'p' THEN pg_get_partkeydef(c.oid) END AS partition_key,
+       CASE WHEN c.relkind IN ('r', 'p', 'm', 'f', 'v') THEN (
+           SELECT json_agg(json_build_object(
+               'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod), 'not_null', a.attnotnull,
+               'target', coalesce(a.attstattarget, -1),
+               'width', coalesce(w.width, CASE WHEN a.attlen > 0 THEN a.attlen ELSE 16 END),
+               'acl', (SELECT json_agg({_GRANT}) FROM aclexplode(a.attacl) g),
+               'comment', CASE WHEN c.relkind = 'm' THEN col_description(c.oid, a.attnum) END) ORDER BY a.attnum)
+           FROM pg_attribute a
+           LEFT JOIN (SELECT s.attname, max(s.avg_width) AS width FROM pg_stats s
+                      WHERE s.schemaname = n.nspname AND s.tablename = c.relname GROUP BY 1) w USING (attname)
+           WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) END AS columns,
+       CASE WHEN c.relacl IS NOT NULL THEN
+           (SELECT coalesce(json_agg({_GRANT}), '[]') FROM aclexplode(c.relacl) g) END AS acl,
+       CASE WHEN c.relkind = 'm' THEN ARRAY(
+           SELECT DISTINCT CASE WHEN g.grantee = 0 THEN '' ELSE pg_get_userbyid(g.grantee) END::text
+           FROM pg_default_acl d CROSS JOIN aclexplode(d.defaclacl) g
+           WHERE d.defaclobjtype = 'r' AND d.defaclrole = (SELECT oid FROM pg_roles WHERE rolname = current_user)
+             AND d.defaclnamespace IN (0, c.relnamespace)) END AS default_grantees
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE (n.nspname, c.relname) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
+   OR (c.relkind = 'm' AND (right(obj_description(c.oid, 'pg_class'), length(%s)) = %s OR c.relname ~ %s))
+ORDER BY 2, 3
+"""
+
+# oids of relations
+PARTITIONS = """
+SELECT r.oid::bigint AS root, t.relid::oid::bigint AS oid, t.parentrelid::oid::bigint AS parent,
+       n.nspname AS schema, c.relname AS name, c.relkind AS kind
+FROM pg_class r
+CROSS JOIN LATERAL pg_partition_tree(r.oid) t
+JOIN pg_class c ON c.oid = t.relid
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE r.oid = ANY (%s::oid[]) AND r.relkind = 'p' AND t.level > 0
+  AND NOT EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = t.relid AND h.inhdetachpending)
+ORDER BY r.oid, t.level, n.nspname, c.relname
+"""
+
+# What makes a definition; `i` is pg_index, `c` the index's pg_class, `t` and `tn` the table's pg_class and schema.
+DEFINITION = """
+       pg_get_indexdef(i.indexrelid) AS definition, i.indisunique AS is_unique,
+       quote_ident(c.relname) AS quoted_index, quote_ident(t.relname) AS quoted_table, c.reloptions,
+       (SELECT string_agg(quote_ident(split_part(o, '=', 1)) || '=' ||
+               CASE WHEN quote_ident(substr(o, strpos(o, '=') + 1)) = substr(o, strpos(o, '=') + 1)
+                    THEN substr(o, strpos(o, '=') + 1) ELSE quote_literal(substr(o, strpos(o, '=') + 1)) END,
+               ', ' ORDER BY k)
+        FROM unnest(c.reloptions) WITH ORDINALITY u(o, k)) AS with_text,
+       ARRAY(SELECT concat_ws(' ', pg_get_indexdef(i.indexrelid, k, false), i.indclass[k - 1]::oid::text,
+                              i.indcollation[k - 1]::oid::text, i.indoption[k - 1]::text)
+             FROM generate_series(1, i.indnkeyatts::int) k ORDER BY k) AS parts,
+       i.indpred IS NULL AS plain, i.indnatts - i.indnkeyatts AS includes
+"""
+
+# oids of relations, names of indexes (schemas, names), the mark, twice
+INDEXES = f"""
+SELECT i.indexrelid::bigint AS oid, n.nspname AS schema, c.relname AS name, c.relkind AS kind,
+       tn.nspname AS table_schema, t.relname AS table_name, i.indrelid::bigint AS table_oid,
+       {DEFINITION},
+       i.indisvalid AND i.indisready AND i.indislive AS is_valid,
+       EXISTS (
+           SELECT FROM pg_stat_progress_create_index p
+           WHERE p.datname = current_database() AND p.pid <> pg_backend_pid()
+             AND (p.index_relid = i.indexrelid
+                  OR (p.index_relid IS NULL AND NOT i.indisvalid AND EXISTS (
+                      SELECT FROM pg_locks l
+                      WHERE l.pid = p.pid AND l.relation = i.indrelid AND l.granted
+                        AND l.mode = 'ShareUpdateExclusiveLock')))) AS building,
+       i.indisclustered AS clustered, i.indisreplident AS replica_identity,
+       {_TABLESPACE},
+       obj_description(i.indexrelid, 'pg_class') AS comment,
+       CASE WHEN c.relkind = 'i' THEN pg_relation_size(i.indexrelid) ELSE 0 END AS bytes,
+       CASE WHEN con.oid IS NOT NULL THEN json_build_object(
+           'name', con.conname, 'kind', con.contype, 'deferrable', con.condeferrable, 'deferred', con.condeferred,
+           'comment', obj_description(con.oid, 'pg_constraint'),
+           'referenced_by', (SELECT json_agg(format('%%I on %%s', f.conname, f.conrelid::regclass) ORDER BY f.oid)
+                             FROM pg_constraint f WHERE f.contype = 'f' AND f.conindid = i.indexrelid),
+           'temporal', coalesce((to_jsonb(con) ->> 'conperiod')::boolean, false)) END AS constraint,
+       pn.nspname AS parent_schema, p.relname AS parent_name
+FROM pg_index i
+JOIN pg_class c ON c.oid = i.indexrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_class t ON t.oid = i.indrelid
+JOIN pg_namespace tn ON tn.oid = t.relnamespace
+LEFT JOIN pg_constraint con ON con.conindid = i.indexrelid AND con.contype IN ('p', 'u', 'x')
+LEFT JOIN pg_inherits h ON h.inhrelid = i.indexrelid
+LEFT JOIN pg_class p ON p.oid = h.inhparent
+LEFT JOIN pg_namespace pn ON pn.oid = p.relnamespace
+WHERE i.indrelid = ANY (%s::oid[])
+   OR (n.nspname, c.relname) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
+   OR right(obj_description(i.indexrelid, 'pg_class'), length(%s)) = %s
+ORDER BY 2, 3
+"""
+
+# The definition of the index that was just built on a twin: its name's oid
+TWIN_INDEX = f"""
+SELECT {DEFINITION}
+FROM pg_index i
+JOIN pg_class c ON c.oid = i.indexrelid
+JOIN pg_class t ON t.oid = i.indrelid
+WHERE i.indexrelid = 'pg_temp.{{index}}'::regclass
+"""
+
+# names (schemas, names), oids of relations, the mark, twice
+STATISTICS = """
+SELECT n.nspname AS schema, s.stxname AS name, tn.nspname AS table_schema, t.relname AS table_name,
+       pg_get_statisticsobjdef_columns(s.oid) AS columns,
+       (SELECT string_agg(k::text, ' ' ORDER BY k) FROM unnest(s.stxkind) k WHERE k <> 'e') AS kinds,
+       coalesce(s.stxstattarget, -1) AS target, obj_description(s.oid, 'pg_statistic_ext') AS comment,
+       pg_get_statisticsobjdef(s.oid) AS definition
+FROM pg_statistic_ext s
+JOIN pg_namespace n ON n.oid = s.stxnamespace
+JOIN pg_class t ON t.oid = s.stxrelid
+JOIN pg_namespace tn ON tn.oid = t.relnamespace
+WHERE (n.nspname, s.stxname) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
+   OR s.stxrelid = ANY (%s::oid[])
+   OR right(obj_description(s.oid, 'pg_statistic_ext'), length(%s)) = %s
+ORDER BY 1, 2
+"""
+
+# oids of materialized views
+DEPENDENTS = """
+SELECT DISTINCT n.nspname AS on_schema, m.relname AS on_name,
+       CASE WHEN r.rulename = '_RETURN' AND v.relkind = 'v' AND pg_has_role(v.relowner, 'USAGE') THEN 'view'
+            WHEN r.rulename = '_RETURN' AND v.relkind = 'm' THEN 'materialized view' ELSE 'other' END AS kind,
+       CASE WHEN r.rulename = '_RETURN' THEN format('%%s %%I.%%I',
+                CASE v.relkind WHEN 'v' THEN 'view' ELSE 'materialized view' END, vn.nspname, v.relname)
+            ELSE pg_describe_object(d.classid, d.objid, d.objsubid) END AS label,
+       vn.nspname AS schema, v.relname AS name,
+       CASE WHEN v.relkind = 'v' THEN pg_get_viewdef(v.oid) END AS query, v.reloptions AS options
+FROM pg_class m
+JOIN pg_namespace n ON n.oid = m.relnamespace
+JOIN pg_type y ON y.oid = m.reltype
+JOIN pg_depend d ON (d.refclassid = 'pg_class'::regclass AND d.refobjid = m.oid)
+                 OR (d.refclassid = 'pg_type'::regclass AND d.refobjid IN (y.oid, y.typarray))
+LEFT JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
+LEFT JOIN pg_class v ON v.oid = r.ev_class
+LEFT JOIN pg_namespace vn ON vn.oid = v.relnamespace
+WHERE m.oid = ANY (%s::oid[]) AND d.deptype = 'n' AND v.oid IS DISTINCT FROM m.oid
+ORDER BY 1, 2, 4
+"""
+
+# The definition of a view and its columns; the view's name, quoted and qualified
+VIEW = """
+SELECT pg_get_viewdef(v.oid) AS query,
+       (SELECT json_agg(json_build_array(a.attname, format_type(a.atttypid, a.atttypmod), a.attcollation::bigint)
+                        ORDER BY a.attnum)
+        FROM pg_attribute a WHERE a.attrelid = v.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns
+FROM (SELECT %s::regclass::oid AS oid) v
+"""
+
+TWIN_STATISTICS = """
+SELECT pg_get_statisticsobjdef_columns(s.oid) AS columns,
+       (SELECT string_agg(k::text, ' ' ORDER BY k) FROM unnest(s.stxkind) k WHERE k <> 'e') AS kinds
+FROM pg_statistic_ext s
+WHERE s.stxname = '{statistics}' AND s.stxnamespace = pg_my_temp_schema()
+"""
+
+# What blocks or would block: relations, modes that conflict
+HOLDERS = """
+SELECT DISTINCT a.pid, a.usename AS user, a.application_name AS application, a.state,
+       extract(epoch FROM now() - a.xact_start)::float8 AS transaction_seconds, left(a.query, 200) AS query,
+       format('%%s on %%s', l.mode, l.relation::regclass) AS holds
+FROM pg_locks l
+JOIN pg_stat_activity a ON a.pid = l.pid
+WHERE l.locktype = 'relation' AND l.granted AND l.pid <> pg_backend_pid()
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND l.relation = ANY (%s::oid[]) AND l.mode = ANY (%s::text[])
+ORDER BY a.pid
+"""
+
+# Sessions for which a build on these relations will wait: writers of them, old snapshots, prepared transactions
+BLOCKERS_OF_BUILD = """
+SELECT DISTINCT a.pid, a.usename AS user, a.application_name AS application, a.state,
+       extract(epoch FROM now() - a.xact_start)::float8 AS transaction_seconds, left(a.query, 200) AS query,
+       CASE WHEN l.pid IS NOT NULL THEN format('%%s on %%s', l.mode, l.relation::regclass)
+            ELSE 'a snapshot' END AS holds
+FROM pg_stat_activity a
+LEFT JOIN pg_locks l ON l.pid = a.pid AND l.locktype = 'relation' AND l.granted AND l.relation = ANY (%s::oid[])
+     AND l.mode NOT IN ('AccessShareLock', 'RowShareLock')
+WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
+  AND (l.pid IS NOT NULL
+       OR (a.backend_xmin IS NOT NULL AND a.backend_type = 'client backend'
+           AND a.xact_start < now() - interval '1 second'))
+UNION ALL
+SELECT NULL, owner, 'prepared transaction ' || gid, 'prepared',
+       extract(epoch FROM now() - prepared)::float8, NULL, 'a prepared transaction'
+FROM pg_prepared_xacts WHERE database = current_database()
+"""
+
+# By whom a session of ours is blocked right now, and how far its build is: the process number, twice
+WATCH = """
+SELECT a.pid, a.usename AS user, a.application_name AS application, a.state,
+       extract(epoch FROM now() - a.xact_start)::float8 AS transaction_seconds, left(a.query, 200) AS query,
+       coalesce((SELECT phase FROM pg_stat_progress_create_index WHERE pid = %s), 'waiting for a lock') AS holds
+FROM unnest(pg_blocking_pids(%s)) b(pid)
+LEFT JOIN pg_stat_activity a ON a.pid = b.pid
+WHERE a.backend_type IS DISTINCT FROM 'autovacuum worker'
+"""

@@ -1,0 +1,739 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: MIT
+"""Ansible module: bring the indexes, materialized views and statistics of a PostgreSQL database to what is declared."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: postgresql_optimization
+short_description: Bring the indexes, materialized views and statistics of a PostgreSQL database to what is declared
+description:
+  - Takes the whole declaration of one database in one task. Creates what is missing, replaces what differs, rebuilds what is
+    C(INVALID), and leaves alone what is as declared, however the same thing is spelled.
+  - Definitions are compared, not names. The server is asked what a declaration means. Each object is made on an empty
+    temporary twin of its table in a transaction that is rolled back, read back, and compared with what is there.
+  - Indexes are built and dropped C(CONCURRENTLY). An index that differs is built under another name, takes over the name in one
+    short transaction, and only then is the old one dropped, so there is no moment in which neither serves.
+  - A materialized view that differs is built beside the present one and swapped in one short transaction that carries over the
+    views that stand on it, grants, owner, comments, storage parameters, indexes and statistics that nobody declared.
+  - A declaration that is wrong is refused before the first change, with all its problems, each naming its object.
+  - A run that is interrupted at any moment is finished by the next one.
+version_added: "0.1.0"
+options:
+  login_db:
+    description: Database to connect to, which the declaration describes.
+    type: str
+    required: true
+    aliases: [db, database]
+  login_user:
+    description: Role to log in as. Over a socket with C(peer) authentication it is the operating system user's name.
+    type: str
+    default: postgres
+  login_password:
+    description: Password of O(login_user). Not needed over a socket with C(peer) authentication.
+    type: str
+  login_host:
+    description: Host of the server. Empty connects over a Unix-domain socket.
+    type: str
+    default: ''
+    aliases: [host]
+  login_port:
+    description: Port of the server, which is also a part of its socket's name.
+    type: int
+    default: 5432
+    aliases: [port]
+  login_unix_socket:
+    description: Directory of the server's Unix-domain socket. Empty takes the client library's default.
+    type: path
+    default: ''
+  ssl_mode:
+    description: Whether and how a network connection is encrypted and the server is verified, as C(sslmode) of libpq.
+    type: str
+    choices: [allow, disable, prefer, require, verify-ca, verify-full]
+    default: prefer
+  ca_cert:
+    description: File with the certificate authorities that the server's certificate is verified against.
+    type: path
+    aliases: [ssl_rootcert]
+  session_role:
+    description:
+      - Role to become after the login, with C(SET ROLE). It must own the tables, or be a member of the role that does. What is
+        created belongs to it. No superuser is needed.
+    type: str
+  search_path:
+    description:
+      - Schemas in which unqualified names of tables, functions, operator classes and collations in the declaration's SQL are
+        looked up, after C(pg_catalog).
+    type: list
+    elements: str
+    default: [public]
+  session_settings:
+    description: Further settings of the session that builds, such as C(maintenance_work_mem).
+    type: dict
+    default: {}
+  indexes:
+    description: The indexes of tables. An index may also stand on a materialized view that is not declared.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the index, at most 63 bytes.
+        type: str
+        required: true
+      schema:
+        description: Schema of the table, and so of the index.
+        type: str
+        default: public
+      table:
+        description: Table that the index stands on. May be partitioned.
+        type: str
+        required: true
+      columns:
+        description:
+          - The key, in order. A string is the name of a column, exactly as the catalog has it, without quotes.
+          - Anything else is a dictionary. C(name) is a column or C(expression) is an SQL expression, with optional C(order)
+            (C(asc), C(desc)), C(nulls) (C(first), C(last)), C(opclass), C(opclass_params) (a dictionary) and C(collation).
+            C(opclass) and C(collation) are a name, or a list of schema and name.
+        type: list
+        elements: raw
+        default: []
+      method:
+        description: Access method.
+        type: str
+        default: btree
+      include:
+        description: Names of columns that are kept in the index without being a part of its key.
+        type: list
+        elements: str
+        default: []
+      where:
+        description: Predicate of a partial index, in SQL. Functions in it must be immutable, so C(now()) is refused.
+        type: str
+      unique:
+        description: Whether the key must be unique.
+        type: bool
+        default: false
+      nulls_not_distinct:
+        description: Whether two nulls are equal for O(indexes[].unique).
+        type: bool
+        default: false
+      storage_parameters:
+        description:
+          - Storage parameters such as C(fillfactor). Those that are not named have their defaults.
+          - One that shapes the pages of the index, such as C(fillfactor), has it built again. One that does not is altered.
+        type: dict
+        default: {}
+      tablespace:
+        description: Tablespace of the index. Not managed where it is left out.
+        type: str
+      comment:
+        description:
+          - Comment on the index. Not managed where it is left out, taken away where it is empty.
+          - Behind it the module writes its mark, C([managed by postgresql_optimization]), on what it made.
+        type: str
+      state:
+        description: Whether the index is there. One that backs a constraint cannot be V(absent).
+        type: str
+        choices: [present, absent]
+        default: present
+  materialized_views:
+    description: The materialized views, each with its own indexes.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the materialized view, at most 63 bytes.
+        type: str
+        required: true
+      schema:
+        description: Its schema.
+        type: str
+        default: public
+      query:
+        description: The query in SQL, one statement, with or without a semicolon at its end. Required unless it is absent.
+        type: str
+      indexes:
+        description: Its indexes, as O(indexes) without C(schema) and C(table).
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          name:
+            description: Name of the index.
+            type: str
+            required: true
+          columns:
+            description: As O(indexes[].columns).
+            type: list
+            elements: raw
+            default: []
+          method:
+            description: As O(indexes[].method).
+            type: str
+            default: btree
+          include:
+            description: As O(indexes[].include).
+            type: list
+            elements: str
+            default: []
+          where:
+            description: As O(indexes[].where).
+            type: str
+          unique:
+            description: As O(indexes[].unique).
+            type: bool
+            default: false
+          nulls_not_distinct:
+            description: As O(indexes[].nulls_not_distinct).
+            type: bool
+            default: false
+          storage_parameters:
+            description: As O(indexes[].storage_parameters).
+            type: dict
+            default: {}
+          tablespace:
+            description: As O(indexes[].tablespace).
+            type: str
+          comment:
+            description: As O(indexes[].comment).
+            type: str
+          state:
+            description: As O(indexes[].state).
+            type: str
+            choices: [present, absent]
+            default: present
+      refresh:
+        description: How the view is going to be refreshed, by a job or by the application. The module only fills it.
+        type: dict
+        default: {}
+        suboptions:
+          policy:
+            description:
+              - V(concurrently) demands a unique index on plain columns without a predicate, which
+                C(REFRESH MATERIALIZED VIEW CONCURRENTLY) needs.
+            type: str
+            choices: [plain, concurrently]
+            default: plain
+      populate:
+        description: Whether the view is filled when it is made, and when it is found without rows having ever been put in.
+        type: bool
+        default: true
+      storage_parameters:
+        description: Storage parameters. Those that are not named are not managed, one that is null is reset.
+        type: dict
+        default: {}
+      tablespace:
+        description: Tablespace of the view. Not managed where it is left out.
+        type: str
+      comment:
+        description: Comment on the view, as O(indexes[].comment).
+        type: str
+      state:
+        description: Whether the view is there. It is not dropped while something stands on it.
+        type: str
+        choices: [present, absent]
+        default: present
+  statistics:
+    description: The extended statistics, made and filled by C(ANALYZE) in one transaction.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the statistics object, at most 63 bytes.
+        type: str
+        required: true
+      schema:
+        description: Schema of the table, and so of the statistics object.
+        type: str
+        default: public
+      table:
+        description: Table or materialized view.
+        type: str
+        required: true
+      columns:
+        description: Names of columns.
+        type: list
+        elements: str
+        default: []
+      expressions:
+        description: Expressions in SQL.
+        type: list
+        elements: str
+        default: []
+      kinds:
+        description: Kinds of statistics. All of them where it is left out.
+        type: list
+        elements: str
+        choices: [ndistinct, dependencies, mcv]
+        default: []
+      target:
+        description: Statistics target, V(-1) for that of the columns. Not managed where it is left out.
+        type: int
+      comment:
+        description: Comment on the statistics object, as O(indexes[].comment).
+        type: str
+      state:
+        description: Whether it is there.
+        type: str
+        choices: [present, absent]
+        default: present
+  column_statistics:
+    description: Statistics targets of columns. A column that is not named is not managed.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      schema:
+        description: Schema of the table.
+        type: str
+        default: public
+      table:
+        description: Table or materialized view.
+        type: str
+        required: true
+      column:
+        description: Name of the column.
+        type: str
+        required: true
+      target:
+        description: Statistics target, V(-1) for the server's default.
+        type: int
+        required: true
+  table_parameters:
+    description: Storage parameters of tables. One that is not named is not managed.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      schema:
+        description: Schema of the table.
+        type: str
+        default: public
+      table:
+        description: Table or materialized view.
+        type: str
+        required: true
+      parameters:
+        description: Storage parameters by name, those of the TOAST table with the prefix C(toast.). A null resets one.
+        type: dict
+        required: true
+  prune:
+    description:
+      - Whether to remove what carries the module's mark and is not declared any more. What the module did not make is never
+        removed, unless it is declared V(absent).
+    type: bool
+    default: false
+  concurrently:
+    description: Whether indexes are built and dropped without blocking writes. Turn it off only for a database that nobody uses.
+    type: bool
+    default: true
+  lock_timeout:
+    description:
+      - Seconds that a step which others feel waits for a lock at most, in one attempt. Attempts begin at a tenth of a second.
+    type: float
+    default: 1.0
+  lock_budget:
+    description: Seconds that all attempts of one such step may take, after which the task fails and names who is in the way.
+    type: float
+    default: 60.0
+  build_wait:
+    description:
+      - Seconds that a concurrent build may do nothing but wait for other sessions, after which it is cancelled and the task fails
+        and names them. The next run goes on.
+    type: float
+    default: 600.0
+  run_wait:
+    description: Seconds to wait for another run, or a maintenance job that takes the same lock, to end.
+    type: float
+    default: 60.0
+  space_check:
+    description:
+      - Whether builds must fit into the free space of their file systems. V(when_known) checks where the server is on this host and
+        its data directory may be asked for, or where O(free_space) says it. V(required) refuses where it is not known.
+    type: str
+    choices: [when_known, required, 'off']
+    default: when_known
+  space_reserve:
+    description: Bytes that must stay free.
+    type: int
+    default: 0
+  free_space:
+    description: Free bytes of tablespaces by their names, where they cannot be measured from here. Goes before a measurement.
+    type: dict
+    default: {}
+notes:
+  - PostgreSQL 15, 16, 17 and 18. Needs psycopg2 on the host where the module runs.
+  - The role must own the tables, may make temporary tables, and may create in the schemas.
+  - Refuses a standby and a connection through a pooler in transaction mode.
+  - A run that changes something holds the session-level advisory lock (1885826928, 1) of the database. Maintenance jobs take
+    the same one with C(pg_try_advisory_lock), never waiting inside a statement, which a concurrent build would wait for.
+  - Expressions that use a table's whole row as a value cannot be compared and are refused.
+attributes:
+  check_mode:
+    description: The same code as a run, without its last part. What it predicts is what a run does.
+    support: full
+  diff_mode:
+    description: Shows each object before and after.
+    support: full
+author:
+  - The mltrading-db contributors
+"""
+
+EXAMPLES = r"""
+- name: Index the newest rows of a symbol
+  postgresql_optimization:
+    login_db: trading
+    session_role: trading_owner
+    indexes:
+      - name: bars_symbol_time
+        table: bars
+        columns: [symbol, {name: time, order: desc}]
+        include: [open, high, low, close]
+
+- name: Index open orders by the lower case of their reference, and words in notes
+  postgresql_optimization:
+    login_db: trading
+    indexes:
+      - name: orders_open_reference
+        table: orders
+        columns:
+          - expression: lower(reference)
+            collation: C
+        where: status IN ('new', 'open')
+        unique: true
+        comment: A reference is used once among the open orders
+      - name: orders_notes
+        table: orders
+        columns: [notes]
+        method: gin
+        storage_parameters: {fastupdate: false}
+      - name: orders_old
+        table: orders
+        state: absent
+
+- name: Keep a summary that a job refreshes concurrently
+  postgresql_optimization:
+    login_db: trading
+    materialized_views:
+      - name: daily_volume
+        query: SELECT symbol, date_trunc('day', time) AS day, sum(volume) AS volume FROM bars GROUP BY 1, 2
+        indexes:
+          - name: daily_volume_key
+            columns: [symbol, day]
+            unique: true
+        refresh:
+          policy: concurrently
+
+- name: Tell the planner what it cannot see by itself
+  postgresql_optimization:
+    login_db: trading
+    statistics:
+      - name: orders_symbol_status
+        table: orders
+        columns: [symbol, status]
+        kinds: [dependencies, mcv]
+    column_statistics:
+      - table: bars
+        column: symbol
+        target: 1000
+    table_parameters:
+      - table: bars
+        parameters:
+          autovacuum_vacuum_insert_scale_factor: 0.01
+          fillfactor: 90
+
+- name: See what a run would do, as a user on the network
+  postgresql_optimization:
+    login_db: trading
+    login_host: db1.example.com
+    login_user: deploy
+    login_password: "{{ deploy_password }}"
+    ssl_mode: verify-full
+    ca_cert: /etc/ssl/certs/internal-ca.pem
+    indexes: "{{ trading_indexes }}"
+    prune: true
+  check_mode: true
+  diff: true
+"""
+
+RETURN = r"""
+actions:
+  description: What was done or, in check mode, would be done, in order. The same in both but for C(state) and C(seconds).
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    kind:
+      description: Kind of the object.
+      type: str
+      sample: index
+    name:
+      description: Its qualified name.
+      type: str
+      sample: public.bars_symbol_time
+    action:
+      description: One of create, replace, rebuild, complete, alter, refresh, drop, prune and clean.
+      type: str
+      sample: create
+    reason:
+      description: Why.
+      type: str
+      sample: does not exist
+    statements:
+      description: The statements, with the bounds of their transactions.
+      type: list
+      elements: str
+    locks:
+      description: The locks they take on what others use.
+      type: list
+      elements: str
+      sample: [SHARE UPDATE EXCLUSIVE on public.bars]
+    before:
+      description: The object as it was, in the server's spelling; empty where it was not.
+      type: str
+    after:
+      description: The object as declared, in the server's spelling; empty where it goes.
+      type: str
+    estimated_bytes:
+      description: Estimated size of what is built.
+      type: int
+    estimated_seconds:
+      description: Estimated time of the build.
+      type: float
+    state:
+      description: One of planned, done and failed. What comes after a failed one stays planned.
+      type: str
+    seconds:
+      description: Seconds that it took, null unless it is done.
+      type: float
+problems:
+  description: Why the declaration was refused. Empty where it was not.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    object:
+      description: The object.
+      type: str
+    problem:
+      description: What is wrong with it.
+      type: str
+undeclared:
+  description: Indexes on declared tables that are not declared and back no constraint.
+  returned: always
+  type: list
+  elements: str
+blockers:
+  description: The sessions that were in the way when a lock could not be had.
+  returned: always
+  type: list
+  elements: dict
+sqlstate:
+  description: The server's code of the error, null where there was none.
+  returned: always
+  type: str
+  sample: '55P03'
+statement:
+  description: The statement that failed, null where none did.
+  returned: always
+  type: str
+server_version:
+  description: Version of the server.
+  returned: always
+  type: str
+  sample: '15.18'
+database:
+  description: The database.
+  returned: always
+  type: str
+role:
+  description: The role that did the work.
+  returned: always
+  type: str
+query_count:
+  description: Round trips to the server.
+  returned: always
+  type: int
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.pg_optimization.apply import Patience
+from ansible.module_utils.pg_optimization.connection import MISSING, OptimizationError
+from ansible.module_utils.pg_optimization.run import Report, Request, Space, run
+
+
+def _index_spec(**more: Any) -> dict[str, Any]:
+    return {
+        "name": {"type": "str", "required": True},
+        "columns": {"type": "list", "elements": "raw", "default": []},
+        "method": {"type": "str", "default": "btree"},
+        "include": {"type": "list", "elements": "str", "default": []},
+        "where": {"type": "str"},
+        "unique": {"type": "bool", "default": False},
+        "nulls_not_distinct": {"type": "bool", "default": False},
+        "storage_parameters": {"type": "dict", "default": {}},
+        "tablespace": {"type": "str"},
+        "comment": {"type": "str"},
+        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        **more,
+    }
+
+
+def argument_spec() -> dict[str, Any]:
+    """Return the module's parameters, as DOCUMENTATION has them."""
+    objects: dict[str, Any] = {"type": "list", "elements": "dict", "default": []}
+    schema = {"type": "str", "default": "public"}
+    table = {"type": "str", "required": True}
+    state = {"type": "str", "choices": ["present", "absent"], "default": "present"}
+    return {
+        "login_db": {"type": "str", "required": True, "aliases": ["db", "database"]},
+        "login_user": {"type": "str", "default": "postgres"},
+        "login_password": {"type": "str", "no_log": True},
+        "login_host": {"type": "str", "default": "", "aliases": ["host"]},
+        "login_port": {"type": "int", "default": 5432, "aliases": ["port"]},
+        "login_unix_socket": {"type": "path", "default": ""},
+        "ssl_mode": {
+            "type": "str",
+            "choices": ["allow", "disable", "prefer", "require", "verify-ca", "verify-full"],
+            "default": "prefer",
+        },
+        "ca_cert": {"type": "path", "aliases": ["ssl_rootcert"]},
+        "session_role": {"type": "str"},
+        "search_path": {"type": "list", "elements": "str", "default": ["public"]},
+        "session_settings": {"type": "dict", "default": {}},
+        "indexes": {**objects, "options": _index_spec(schema=schema, table=table)},
+        "materialized_views": {
+            **objects,
+            "options": {
+                "name": {"type": "str", "required": True},
+                "schema": schema,
+                "query": {"type": "str"},
+                "indexes": {**objects, "options": _index_spec()},
+                "refresh": {
+                    "type": "dict",
+                    "default": {},
+                    "options": {"policy": {"type": "str", "choices": ["plain", "concurrently"], "default": "plain"}},
+                },
+                "populate": {"type": "bool", "default": True},
+                "storage_parameters": {"type": "dict", "default": {}},
+                "tablespace": {"type": "str"},
+                "comment": {"type": "str"},
+                "state": state,
+            },
+        },
+        "statistics": {
+            **objects,
+            "options": {
+                "name": {"type": "str", "required": True},
+                "schema": schema,
+                "table": table,
+                "columns": {"type": "list", "elements": "str", "default": []},
+                "expressions": {"type": "list", "elements": "str", "default": []},
+                "kinds": {
+                    "type": "list",
+                    "elements": "str",
+                    "choices": ["ndistinct", "dependencies", "mcv"],
+                    "default": [],
+                },
+                "target": {"type": "int"},
+                "comment": {"type": "str"},
+                "state": state,
+            },
+        },
+        "column_statistics": {
+            **objects,
+            "options": {
+                "schema": schema,
+                "table": table,
+                "column": {"type": "str", "required": True},
+                "target": {"type": "int", "required": True},
+            },
+        },
+        "table_parameters": {
+            **objects,
+            "options": {"schema": schema, "table": table, "parameters": {"type": "dict", "required": True}},
+        },
+        "prune": {"type": "bool", "default": False},
+        "concurrently": {"type": "bool", "default": True},
+        "lock_timeout": {"type": "float", "default": 1.0},
+        "lock_budget": {"type": "float", "default": 60.0},
+        "build_wait": {"type": "float", "default": 600.0},
+        "run_wait": {"type": "float", "default": 60.0},
+        "space_check": {"type": "str", "choices": ["when_known", "required", "off"], "default": "when_known"},
+        "space_reserve": {"type": "int", "default": 0},
+        "free_space": {"type": "dict", "default": {}},
+    }
+
+
+def request(params: dict[str, Any], *, check: bool) -> Request:
+    """Return what a run is given, from the module's parameters."""
+    host = params["login_host"] or params["login_unix_socket"]
+    connection = {
+        "dbname": params["login_db"],
+        "user": params["login_user"],
+        "password": params["login_password"],
+        "host": host,
+        "port": params["login_port"],
+        "sslmode": params["ssl_mode"],
+        "sslrootcert": params["ca_cert"],
+    }
+    return Request(
+        params=params,
+        connection={key: value for key, value in connection.items() if value not in {None, ""}},
+        session_role=params["session_role"],
+        search_path=tuple(params["search_path"]),
+        session_settings={key: str(value) for key, value in params["session_settings"].items()},
+        patience=Patience(params["lock_timeout"], params["lock_budget"], params["build_wait"]),
+        lock_wait=params["run_wait"],
+        space=Space(
+            policy=params["space_check"],
+            given={key: int(value) for key, value in params["free_space"].items()},
+            reserve=params["space_reserve"],
+            local=not host or host.startswith("/"),
+        ),
+        check=check,
+    )
+
+
+def difference(actions: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Return the actions as differences for --diff."""
+    return [
+        {
+            "before_header": f"{action['kind']} {action['name']}",
+            "after_header": f"{action['kind']} {action['name']} ({action['action']}: {action['reason']})",
+            "before": action["before"],
+            "after": action["after"],
+        }
+        for action in actions
+    ]
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    if MISSING is not None:
+        module.fail_json(msg=missing_required_lib("psycopg2"), exception=str(MISSING))
+    report = Report()
+    error: OptimizationError | None = None
+    try:
+        run(request(module.params, check=module.check_mode), report)
+    except OptimizationError as failure:
+        error = failure
+    result = report.result(error)
+    for warning in result.pop("warnings"):
+        module.warn(warning)
+    if module._diff:
+        result["diff"] = difference(result["actions"])
+    if error is not None:
+        module.fail_json(msg=error.message, **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
