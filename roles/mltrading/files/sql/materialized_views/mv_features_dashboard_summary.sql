@@ -10,5 +10,5 @@ SELECT
     count(rsi_1d)::float8 / count(*) AS rsi_coverage,
     count(price_ma_short)::float8 / count(*) AS ma_coverage
 FROM public.feature_engineered_data
-WHERE timestamp >= now() - INTERVAL '90 days'
+WHERE timestamp >= now() - interval '90 days'
 GROUP BY symbol
