@@ -17,7 +17,7 @@ LINTERS := _ansible-lint _yamllint _ruff _mypy _shellcheck _sqlfluff
 SCRIPTS = $(shell git ls-files --cached --others --exclude-standard | xargs grep --files-with-matches --no-messages '^#!.*sh$$')
 QUERIES = $(shell git ls-files --cached --others --exclude-standard '*.sql')
 
-.PHONY: help lab test test-fast lint bench lab-hosts lab-down _setup _molecule $(LINTERS)
+.PHONY: help lab test test-fast lint bench docs lab-hosts lab-down _setup _molecule $(LINTERS)
 
 help: ## list the commands
 	@sed --quiet --regexp-extended 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand --tabs=20
@@ -46,6 +46,9 @@ lint: _setup ## ansible-lint, yamllint, ruff, mypy, shellcheck and sqlfluff
 
 bench: _setup ## measure side by side what the optimisation and the jobs cost and save
 	@pytest tests/bench
+
+docs: _setup ## write the variable tables of the roles' READMEs
+	@python -m mltrading_db.role_readme
 
 lab-hosts: _setup ## create the lab's hosts that are missing, and nothing else (LAB_DEBIAN=bookworm or trixie)
 	@lab/stage 'Docker Engine' lab/docker

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,6 +11,7 @@ import pytest
 from testinfra.host import Host
 
 PROJECT = Path(__file__).parents[3]
+EPHEMERAL = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
 
 
 class Query(Protocol):
@@ -31,10 +33,39 @@ def query(host: Host) -> Query:
     return ask
 
 
+@pytest.fixture
+def address(host: Host) -> str:
+    """The host's address on the network that the controller is on too."""
+    return str(host.interface("eth0").addresses[0])
+
+
+@pytest.fixture(scope="session")
+def ca() -> str:
+    """The certificate of the environment's authority."""
+    return str(EPHEMERAL / "ca/ca.crt")
+
+
+@pytest.fixture(scope="session")
+def foreign_ca(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The certificate of an authority that signed none of ours."""
+    folder = tmp_path_factory.mktemp("foreign")
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=foreign -days 1"
+    subprocess.run(
+        [*command.split(), "-keyout", folder / "ca.key", "-out", folder / "ca.crt"], check=True, capture_output=True
+    )
+    return str(folder / "ca.crt")
+
+
+@pytest.fixture(scope="session")
+def secret() -> Callable[[str], str]:
+    """A password of the environment, by its variable's name."""
+    return lambda name: (EPHEMERAL / "secrets" / name).read_text().split()[0]
+
+
 @pytest.fixture(scope="session")
 def prediction() -> dict[str, Any]:
     """The whole site predicted (--check --diff) for hosts that have just converged: the play's JSON document."""
-    inventory = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"], "inventory")
+    inventory = EPHEMERAL / "inventory"
     run = subprocess.run(
         ["ansible-playbook", "--inventory", inventory, "--check", "--diff", PROJECT / "playbooks/site.yml"],
         env=os.environ
