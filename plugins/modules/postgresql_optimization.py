@@ -717,9 +717,9 @@ def difference(actions: list[dict[str, Any]]) -> list[dict[str, str]]:
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
-    if MISSING is not None:
-        module.fail_json(msg=missing_required_lib("psycopg2"), exception=str(MISSING))
     report = Report()
+    if MISSING is not None:
+        module.fail_json(msg=missing_required_lib("psycopg2"), exception=str(MISSING), **report.result())
     error: OptimizationError | None = None
     try:
         run(request(module.params, check=module.check_mode), report)
