@@ -1,0 +1,176 @@
+#!/usr/bin/env python3
+"""Measure what the declared indexes and the materialized view are worth: the same reads on the same data, side by side.
+
+Three states of one database, in one run:
+
+  primary_key  feature_engineered_data with its primary key alone, the summary read live
+  undeclared   with what the table carries from its creation, the declared indexes away, the summary read live
+  declared     as it is
+
+The first two exist only inside a transaction that drops the indexes and is rolled back, so nothing is copied and
+nothing lost. It holds ACCESS EXCLUSIVE on the table all the while, so the script refuses a database that is not sample
+data from end to end, and waits for the lock no longer than a few seconds.
+
+Reads the request from standard input as JSON: {"declared": [index], "catalogue": [query], "sql": {name: text}}. A query
+has name, title, claim (the part of the guide's claims that it stands for) and, where a state takes another query to
+answer the same, instead: {state: name}. Queries without a claim are not measured. Writes the result to standard output
+as JSON. Runs on the database host as OS user postgres, with Debian's Python 3 and python3-psycopg2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from contextlib import closing
+
+import psycopg2
+from psycopg2 import sql
+
+TABLE = "public.feature_engineered_data"
+STATES = ("declared", "undeclared", "primary_key")
+# One run to warm the caches, then as many as fit into the seconds of a query and state, at least three.
+RUNS, LEAST_RUNS, SECONDS = 9, 3, 2.0
+
+
+class NotSampleDataError(Exception):
+    """The database is not a lab's, or the request names what it does not have."""
+
+
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--host", default="/run/postgresql", help="directory of the server's socket")
+    parser.add_argument("--port", type=int, default=5432)
+    parser.add_argument("--database", default="mltrading")
+    parser.add_argument("--user", default="postgres", help="a superuser, who acts as the owner")
+    parser.add_argument("--owner", default="mltrading_owner", help="the owner of the tables")
+    return parser.parse_args()
+
+
+def connect(options: argparse.Namespace) -> psycopg2.extensions.connection:
+    """Connect in UTC as the owner of the tables. Nothing waits longer than five seconds for a lock."""
+    connection = psycopg2.connect(
+        host=options.host,
+        port=options.port,
+        dbname=options.database,
+        user=options.user,
+        application_name="measure_benefit",
+        options="-c TimeZone=UTC -c lock_timeout=5s -c statement_timeout=300s",
+    )
+    with connection, connection.cursor() as cursor:
+        cursor.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(options.owner)))
+    return connection
+
+
+def sample_data(cursor: psycopg2.extensions.cursor) -> dict:
+    """Return what the database says of its sample data, or raise NotSampleDataError where it is not that alone."""
+    cursor.execute("SELECT obj_description(to_regnamespace('mltrading_lab'), 'pg_namespace')")
+    data = json.loads(cursor.fetchone()[0] or "{}")
+    if not data.get("complete"):
+        raise NotSampleDataError("this is no lab: the database has no complete sample data, and nothing was measured")
+    query = "SELECT EXISTS (SELECT FROM {} WHERE source IS NULL OR source NOT IN ('bokeh_sampledata', 'generated'))"
+    cursor.execute(sql.SQL(query).format(sql.SQL(TABLE)))
+    if cursor.fetchone()[0]:
+        raise NotSampleDataError(f"{TABLE} holds rows that are not sample data, and nothing was measured")
+    return data
+
+
+def indexes(cursor: psycopg2.extensions.cursor) -> list[dict]:
+    """Return the table's indexes, largest first: {"name", "bytes", "constraint" (primary, unique or null)}."""
+    cursor.execute(
+        "SELECT c.relname, pg_relation_size(c.oid), CASE k.contype WHEN 'p' THEN 'primary' WHEN 'u' THEN 'unique' END"
+        " FROM pg_index AS i INNER JOIN pg_class AS c ON c.oid = i.indexrelid"
+        " LEFT JOIN pg_constraint AS k ON k.conindid = c.oid AND k.contype IN ('p', 'u')"
+        " WHERE i.indrelid = %s::regclass ORDER BY 2 DESC, 1",
+        [TABLE],
+    )
+    return [{"name": name, "bytes": size, "constraint": kind} for name, size, kind in cursor]
+
+
+def drop(cursor: psycopg2.extensions.cursor, found: list[dict], names: set[str]) -> None:
+    """Drop indexes of the table by their names, those of constraints with their constraints."""
+    for index in found:
+        if index["name"] in names and index["constraint"]:
+            statement = sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(
+                sql.SQL(TABLE), sql.Identifier(index["name"])
+            )
+            cursor.execute(statement)
+        elif index["name"] in names:
+            cursor.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier("public", index["name"])))
+
+
+def nodes(plan: dict) -> list[dict]:
+    """Return a plan's nodes, the root first."""
+    return [plan] + [node for child in plan.get("Plans", []) for node in nodes(child)]
+
+
+def measure(cursor: psycopg2.extensions.cursor, query: str) -> dict:
+    """Return the medians of a warm query's execution and planning in ms, and the pages and the plan of its last run."""
+    runs: list[dict] = []
+    deadline = time.monotonic() + SECONDS
+    while len(runs) <= LEAST_RUNS or (len(runs) <= RUNS and time.monotonic() < deadline):
+        cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) {query}")
+        runs.append(cursor.fetchone()[0][0])
+    warm, plan = runs[1:], nodes(runs[-1]["Plan"])
+    return {
+        "ms": round(statistics.median(run["Execution Time"] for run in warm), 3),
+        "planning_ms": round(statistics.median(run["Planning Time"] for run in warm), 3),
+        "runs": len(warm),
+        "rows": plan[0]["Actual Rows"],
+        "buffers": plan[0]["Shared Hit Blocks"] + plan[0]["Shared Read Blocks"],
+        "heap_fetches": sum(node.get("Heap Fetches", 0) for node in plan),
+        "scans": sorted({node["Node Type"] for node in plan if "Scan" in node["Node Type"]}),
+        "indexes": sorted({node["Index Name"] for node in plan if "Index Name" in node}),
+    }
+
+
+def measure_all(connection: psycopg2.extensions.connection, request: dict) -> dict:
+    """Measure every query in every state and roll back whatever that took."""
+    measured = [query for query in request["catalogue"] if "claim" in query]
+    with connection.cursor() as cursor:
+        data, found = sample_data(cursor), indexes(cursor)
+        connection.rollback()
+        declared = {index["name"] for index in found} & set(request["declared"])
+        if declared != set(request["declared"]):
+            missing = ", ".join(sorted(set(request["declared"]) - declared))
+            raise NotSampleDataError(f"{TABLE} does not have {missing}: apply the declaration first")
+        gone = {
+            "declared": set(),
+            "undeclared": declared,
+            "primary_key": {index["name"] for index in found if index["constraint"] != "primary"},
+        }
+        cursor.execute("SELECT current_setting('server_version'), pg_table_size(%s::regclass)", [TABLE])
+        version, table_bytes = cursor.fetchone()
+        results = {query["name"]: {} for query in measured}
+        for state in STATES:
+            drop(cursor, found, gone[state])
+            for query in measured:
+                name = query.get("instead", {}).get(state, query["name"])
+                results[query["name"]][state] = measure(cursor, request["sql"][name])
+            connection.rollback()
+    return {
+        "data": data,
+        "server": version.split()[0],
+        "table_bytes": table_bytes,
+        "indexes": [index | {"declared": index["name"] in declared} for index in found],
+        "queries": [
+            {key: query[key] for key in ("name", "title", "claim")} | {"states": results[query["name"]]}
+            for query in measured
+        ],
+    }
+
+
+def main() -> None:
+    """Measure, and print the result; a refusal is one sentence and exit code 1."""
+    try:
+        with closing(connect(arguments())) as connection:
+            sys.stdout.write(json.dumps(measure_all(connection, json.load(sys.stdin)), sort_keys=True) + "\n")
+    except (NotSampleDataError, psycopg2.Error) as error:
+        sys.exit(f"measure_benefit: {error}")
+
+
+if __name__ == "__main__":
+    main()
