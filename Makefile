@@ -17,7 +17,7 @@ LINTERS := _ansible-lint _yamllint _ruff _mypy _shellcheck _sqlfluff
 SCRIPTS = $(shell git ls-files --cached --others --exclude-standard | xargs grep --files-with-matches --no-messages '^#!.*sh$$')
 QUERIES = $(shell git ls-files --cached --others --exclude-standard '*.sql')
 
-.PHONY: help lab test test-fast lint bench docs lab-hosts lab-down _setup _molecule $(LINTERS)
+.PHONY: help lab test test-fast lint bench docs lab-hosts lab-down _setup $(LINTERS)
 
 help: ## list the commands
 	@sed --quiet --regexp-extended 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand --tabs=20
@@ -34,7 +34,8 @@ test: _setup ## set up, then lint and every test: unit, integration, and whole h
 	@lab/stage 'Unit and integration tests' $(PYTEST) --junit-xml=$(RESULTS)/suites.xml $(SUITES)
 	@lab/stage 'Docker Engine' lab/docker
 	@lab/stage 'Host images' lab/image bookworm trixie
-	@lab/stage 'Hosts from blank to verified' molecule test --scenario-name default
+	@lab/stage 'Hosts from blank to verified' env MOLECULE_EPHEMERAL_DIRECTORY=$(CURDIR)/.lab/molecule/default \
+	    molecule test --scenario-name default
 	@lab/count-tests $(RESULTS)/*.xml
 
 test-fast: _setup ## lint, unit tests and the quick integration tests: no containers, under two minutes
