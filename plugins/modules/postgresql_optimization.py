@@ -1,6 +1,6 @@
 #!/usr/bin/python
 # SPDX-License-Identifier: MIT
-"""Ansible module: bring the indexes, materialized views and statistics of a PostgreSQL database to what is declared."""
+"""Ansible module: bring the indexes, views and statistics of a PostgreSQL database to what is declared."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ DOCUMENTATION = r"""
 module: postgresql_optimization
 short_description: Bring the indexes, materialized views and statistics of a PostgreSQL database to what is declared
 description:
-  - Takes the whole declaration of one database in one task. Creates what is missing, replaces what differs, rebuilds what is
-    C(INVALID), and leaves alone what is as declared, however the same thing is spelled.
+  - Takes the whole declaration of one database in one task. Creates what is missing, replaces what differs, rebuilds
+    what is C(INVALID), and leaves alone what is as declared, however the same thing is spelled.
   - Definitions are compared, not names. The server is asked what a declaration means. Each object is made on an empty
     temporary twin of its table in a transaction that is rolled back, read back, and compared with what is there.
-  - Indexes are built and dropped C(CONCURRENTLY). An index that differs is built under another name, takes over the name in one
-    short transaction, and only then is the old one dropped, so there is no moment in which neither serves.
-  - A materialized view that differs is built beside the present one and swapped in one short transaction that carries over the
-    views that stand on it, grants, owner, comments, storage parameters, indexes and statistics that nobody declared.
+  - Indexes are built and dropped C(CONCURRENTLY). An index that differs is built under another name, takes over the
+    name in one short transaction, and only then is the old one dropped, so there is no moment in which neither
+      serves.
+  - A materialized view that differs is built beside the present one and swapped in one short transaction that
+    carries over the views that stand on it, grants, owner, comments, storage parameters, indexes and statistics that
+      nobody declared.
   - A declaration that is wrong is refused before the first change, with all its problems, each naming its object.
   - A run that is interrupted at any moment is finished by the next one.
 version_added: "0.1.0"
@@ -58,13 +60,13 @@ options:
     aliases: [ssl_rootcert]
   session_role:
     description:
-      - Role to become after the login, with C(SET ROLE). It must own the tables, or be a member of the role that does. What is
-        created belongs to it. No superuser is needed.
+      - Role to become after the login, with C(SET ROLE). It must own the tables, or be a member of the role that
+        does. What is created belongs to it. No superuser is needed.
     type: str
   search_path:
     description:
-      - Schemas in which unqualified names of tables, functions, operator classes and collations in the declaration's SQL are
-        looked up, after C(pg_catalog).
+      - Schemas in which unqualified names of tables, functions, operator classes and collations in the declaration's
+        SQL are looked up, after C(pg_catalog).
     type: list
     elements: str
     default: [public]
@@ -93,8 +95,9 @@ options:
       columns:
         description:
           - The key, in order. A string is the name of a column, exactly as the catalog has it, without quotes.
-          - Anything else is a dictionary. C(name) is a column or C(expression) is an SQL expression, with optional C(order)
-            (C(asc), C(desc)), C(nulls) (C(first), C(last)), C(opclass), C(opclass_params) (a dictionary) and C(collation).
+          - Anything else is a dictionary. C(name) is a column or C(expression) is an SQL expression, with optional
+            C(order) (C(asc), C(desc)), C(nulls) (C(first), C(last)), C(opclass), C(opclass_params) (a dictionary)
+              and C(collation).
             C(opclass) and C(collation) are a name, or a list of schema and name.
         type: list
         elements: raw
@@ -122,7 +125,8 @@ options:
       storage_parameters:
         description:
           - Storage parameters such as C(fillfactor). Those that are not named have their defaults.
-          - One that shapes the pages of the index, such as C(fillfactor), has it built again. One that does not is altered.
+          - One that shapes the pages of the index, such as C(fillfactor), has it built again. One that does not is
+            altered.
         type: dict
         default: {}
       tablespace:
@@ -153,7 +157,8 @@ options:
         type: str
         default: public
       query:
-        description: The query in SQL, one statement, with or without a semicolon at its end. Required unless it is absent.
+        description: The query in SQL, one statement, with or without a semicolon at its end. Required unless it is
+          absent.
         type: str
       indexes:
         description: Its indexes, as O(indexes) without C(schema) and C(table).
@@ -218,7 +223,8 @@ options:
             choices: [plain, concurrently]
             default: plain
       populate:
-        description: Whether the view is filled when it is made, and when it is found without rows having ever been put in.
+        description: Whether the view is filled when it is made, and when it is found without rows having ever been
+          put in.
         type: bool
         default: true
       storage_parameters:
@@ -318,32 +324,36 @@ options:
         type: str
         required: true
       parameters:
-        description: Storage parameters by name, those of the TOAST table with the prefix C(toast.). A null resets one.
+        description: Storage parameters by name, those of the TOAST table with the prefix C(toast.). A null resets
+          one.
         type: dict
         required: true
   prune:
     description:
-      - Whether to remove what carries the module's mark and is not declared any more. What the module did not make is never
-        removed, unless it is declared V(absent).
+      - Whether to remove what carries the module's mark and is not declared any more. What the module did not make
+        is never removed, unless it is declared V(absent).
     type: bool
     default: false
   concurrently:
-    description: Whether indexes are built and dropped without blocking writes. Turn it off only for a database that nobody uses.
+    description: Whether indexes are built and dropped without blocking writes. Turn it off only for a database that
+      nobody uses.
     type: bool
     default: true
   lock_timeout:
     description:
-      - Seconds that a step which others feel waits for a lock at most, in one attempt. Attempts begin at a tenth of a second.
+      - Seconds that a step which others feel waits for a lock at most, in one attempt. Attempts begin at a tenth of
+        a second.
     type: float
     default: 1.0
   lock_budget:
-    description: Seconds that all attempts of one such step may take, after which the task fails and names who is in the way.
+    description: Seconds that all attempts of one such step may take, after which the task fails and names who is in
+      the way.
     type: float
     default: 60.0
   build_wait:
     description:
-      - Seconds that a concurrent build may do nothing but wait for other sessions, after which it is cancelled and the task fails
-        and names them. The next run goes on.
+      - Seconds that a concurrent build may do nothing but wait for other sessions, after which it is cancelled and
+        the task fails and names them. The next run goes on.
     type: float
     default: 600.0
   run_wait:
@@ -352,8 +362,9 @@ options:
     default: 60.0
   space_check:
     description:
-      - Whether builds must fit into the free space of their file systems. V(when_known) checks where the server is on this host and
-        its data directory may be asked for, or where O(free_space) says it. V(required) refuses where it is not known.
+      - Whether builds must fit into the free space of their file systems. V(when_known) checks where the server is
+        on this host and its data directory may be asked for, or where O(free_space) says it. V(required) refuses
+          where it is not known.
     type: str
     choices: [when_known, required, 'off']
     default: when_known
@@ -362,15 +373,17 @@ options:
     type: int
     default: 0
   free_space:
-    description: Free bytes of tablespaces by their names, where they cannot be measured from here. Goes before a measurement.
+    description: Free bytes of tablespaces by their names, where they cannot be measured from here. Goes before a
+      measurement.
     type: dict
     default: {}
 notes:
   - PostgreSQL 15, 16, 17 and 18. Needs psycopg2 on the host where the module runs.
   - The role must own the tables, may make temporary tables, and may create in the schemas.
   - Refuses a standby and a connection through a pooler in transaction mode.
-  - A run that changes something holds the session-level advisory lock (1885826928, 1) of the database. Maintenance jobs take
-    the same one with C(pg_try_advisory_lock), never waiting inside a statement, which a concurrent build would wait for.
+  - A run that changes something holds the session-level advisory lock (1885826928, 1) of the database. Maintenance
+    jobs take the same one with C(pg_try_advisory_lock), never waiting inside a statement, which a concurrent build
+      would wait for.
   - Expressions that use a table's whole row as a value cannot be compared and are refused.
 attributes:
   check_mode:
@@ -462,7 +475,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: What was done or, in check mode, would be done, in order. The same in both but for C(state) and C(seconds).
+  description: What was done or, in check mode, would be done, in order. The same in both but for C(state) and
+    C(seconds).
   returned: always
   type: list
   elements: dict

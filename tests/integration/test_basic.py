@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
 from conftest import Database
 
 BARS = """
 SET ROLE owner;
-CREATE TABLE bars (id serial PRIMARY KEY, symbol varchar(10) NOT NULL, time timestamp NOT NULL, open float8, close float8,
-                   source varchar(20) DEFAULT 'yahoo', note text, CONSTRAINT bars_unique UNIQUE (symbol, time, source));
+CREATE TABLE bars (id serial PRIMARY KEY, symbol varchar(10) NOT NULL, time timestamp NOT NULL, open float8,
+                   close float8, source varchar(20) DEFAULT 'yahoo', note text,
+                   CONSTRAINT bars_unique UNIQUE (symbol, time, source));
 INSERT INTO bars (symbol, time, open, close)
 SELECT 'S' || s, timestamp '2025-01-01' + t * interval '1 hour', s + t, s * t
 FROM generate_series(1, 20) s, generate_series(1, 50) t;

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from .model import Name, Problem
 
 if TYPE_CHECKING:
-    from psycopg2.sql import Composable
+    from .connection import Composable
 
 
 class Policy(Enum):
@@ -55,7 +55,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Action:
-    """What is to be done with one object, and why. `before` and `after` describe it for a person; bytes are estimated."""
+    """What is to be done with one object, and why; it is described before and after, and its cost is estimated."""
 
     kind: str
     name: str

@@ -92,6 +92,8 @@ class Partition:
     name: Name
     parent: int
     kind: str
+    tuples: float
+    bytes: int
 
 
 @dataclass(frozen=True)
@@ -199,6 +201,17 @@ def parameters(options: Iterable[str] | None, prefix: str = "") -> dict[str, str
     return {prefix + name: parameter(prefix + name, value) for name, _, value in pairs}
 
 
+# What a parameter of an index is where nobody sets it; saying so makes no other index.
+_DEFAULTS = {
+    "btree": {"fillfactor": "90", "deduplicate_items": "on"},
+    "hash": {"fillfactor": "75"},
+    "gist": {"fillfactor": "90", "buffering": "auto"},
+    "spgist": {"fillfactor": "80"},
+    "gin": {"fastupdate": "on"},
+    "brin": {"pages_per_range": "128", "autosummarize": "off"},
+}
+
+
 def definition(row: Row) -> Definition:
     """Return the definition from a row of the queries that read one."""
     text: str = row["definition"]
@@ -207,10 +220,12 @@ def definition(row: Row) -> Definition:
     tail = text[behind + len(f"{row['quoted_table']} USING ") :]
     if row["with_text"]:
         tail = tail.replace(f" WITH ({row['with_text']})", "", 1)
+    defaults = _DEFAULTS.get(tail.partition(" ")[0], {})
+    options = parameters(row["reloptions"])
     return Definition(
         tail=tail,
         unique=row["is_unique"],
-        parameters=tuple(sorted(parameters(row["reloptions"]).items())),
+        parameters=tuple(sorted((name, value) for name, value in options.items() if defaults.get(name) != value)),
         parts=tuple(row["parts"]),
         plain=row["plain"],
         includes=row["includes"],
@@ -300,7 +315,7 @@ def _pairs(names: Iterable[Name]) -> tuple[list[str], list[str]]:
 
 
 def observe(session: Session, declaration: Declaration) -> Found:
-    """Read what the declaration concerns: its relations, every index on them, and whatever carries the module's mark."""
+    """Read what the declaration concerns: its relations, every index on them, and what carries the module's mark."""
     names = [*declaration.tables, *(index.name for index in declaration.all_indexes)]
     names += [building(view.name) for view in declaration.materialized_views]
     names += [retired(view.name) for view in declaration.materialized_views]
@@ -310,7 +325,14 @@ def observe(session: Session, declaration: Declaration) -> Found:
     partitions: dict[int, list[Partition]] = {}
     if any(row["kind"] == "p" for row in rows):
         for row in session.rows(queries.PARTITIONS, (tables,)):
-            member = Partition(row["oid"], Name(row["schema"], row["name"]), row["parent"], row["kind"])
+            member = Partition(
+                row["oid"],
+                Name(row["schema"], row["name"]),
+                row["parent"],
+                row["kind"],
+                float(row["tuples"]),
+                row["bytes"],
+            )
             partitions.setdefault(row["root"], []).append(member)
     relations = [_relation(row, tuple(partitions.get(row["oid"], ()))) for row in rows]
     members = [member.oid for tree in partitions.values() for member in tree]

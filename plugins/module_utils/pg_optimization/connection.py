@@ -1,6 +1,6 @@
 """The only importer of psycopg2: one connection to one database, and what it must be before it is used.
 
-The connection is in autocommit mode and every transaction is opened explicitly, because CONCURRENTLY cannot run inside one.
+The connection is in autocommit mode and every transaction is opened explicitly: CONCURRENTLY cannot run inside one.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ from typing import Any
 try:
     import psycopg2
     from psycopg2 import sql
+    from psycopg2.sql import Composable, Composed
 
     MISSING: ImportError | None = None
 except ImportError as error:  # reported by the module: the controller needs no psycopg2
     MISSING = error
 
+# The other files compose statements with these, and import no driver.
+__all__ = ["Composable", "Composed", "sql"]
+
 Row = dict[str, Any]
-Query = "str | sql.Composable"
 
 APPLICATION = "postgresql_optimization"
 OLDEST = 150000
@@ -41,6 +44,8 @@ SETTINGS: dict[str, str] = {
     "default_transaction_read_only": "off",
     "default_transaction_deferrable": "off",
     "row_security": "on",
+    # The queries that observe look costly to the planner, and compiling them took ten times as long as running them.
+    "jit": "off",
     "statement_timeout": "0",
     "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
@@ -171,7 +176,7 @@ class Session:
         """Set parameters for the session or, inside a transaction, for that transaction."""
         calls = ", ".join(["pg_catalog.set_config(%s, %s, %s)"] * len(values))
         flat = [item for name, value in values.items() for item in (name, value, local)]
-        self.rows(f"SELECT {calls}", flat)  # noqa: S608 - placeholders only
+        self.rows(f"SELECT {calls}", flat)
 
     def another(self) -> Session:
         """Open a second connection like this one, for watching."""
@@ -210,7 +215,7 @@ WHERE l.locktype = 'advisory' AND l.classid = %s AND l.objid = %s AND l.objsubid
 
 
 def take_lock_within(session: Session, seconds: float, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Poll for the lock, with jitter, and never wait in it: a waiting statement holds a snapshot, and a build waits for that.
+    """Poll for the lock, with jitter, and never wait in it: a waiting statement has a snapshot that builds wait for.
 
     Raises:
         RefusedError: another session kept the lock; it is named.
@@ -259,7 +264,7 @@ def _refuse_transaction_pooling(session: Session, pid: int) -> None:
             theirs = other.row("SELECT pg_catalog.pg_backend_pid() AS pid")["pid"]
             ours = session.row("SELECT pg_catalog.pg_backend_pid() AS pid")["pid"]
             other.execute("ROLLBACK")
-            if pid in (theirs,) or ours != pid:
+            if theirs == pid or ours != pid:
                 raise RefusedError(
                     "this connection goes through a pooler in transaction mode: connect to the server itself, or to a "
                     "pool in session mode"

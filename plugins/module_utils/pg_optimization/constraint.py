@@ -12,7 +12,7 @@ from .connection import sql
 from .model import Index
 
 if TYPE_CHECKING:
-    from psycopg2.sql import Composable
+    from .connection import Composable
 
 _KINDS = {"p": "PRIMARY KEY", "u": "UNIQUE"}
 
@@ -49,9 +49,10 @@ def _exchange(index: Index, existing: FoundIndex, constraint: Constraint) -> Ste
     timing += " INITIALLY DEFERRED" if constraint.deferred else ""
     name = sql.Identifier(constraint.name)
     table = sqlbuild.ident(index.table)
+    kind = _KINDS[constraint.kind]
     statements: list[Composable] = [
         sqlbuild.text(
-            f"ALTER TABLE {{}} DROP CONSTRAINT {{}}, ADD CONSTRAINT {{}} {_KINDS[constraint.kind]} USING INDEX {{}}{timing}",
+            f"ALTER TABLE {{}} DROP CONSTRAINT {{}}, ADD CONSTRAINT {{}} {kind} USING INDEX {{}}{timing}",
             table,
             name,
             name,
@@ -71,7 +72,7 @@ def _exchange(index: Index, existing: FoundIndex, constraint: Constraint) -> Ste
 
 def _reindex(index: Index, existing: FoundIndex) -> Step:
     """Return the step that builds the constraint's index again, in the declared tablespace."""
-    option = sql.SQL("")
+    option: Composable = sql.SQL("")
     if index.tablespace is not None and index.tablespace != existing.tablespace:
         option = sqlbuild.text("(TABLESPACE {}) ", sql.Identifier(index.tablespace))
     return step(
@@ -105,7 +106,7 @@ def _steps(
                 index.table,
                 concurrently=concurrently,
                 tablespace=plain.tablespace_of(index, existing, found),
-            )  # fmt: skip
+            )
         )
     steps.append(_exchange(index, existing, constraint))
     return "replace", steps, _refusals(index, existing, constraint, found)
@@ -146,7 +147,7 @@ def decide(
                     bytes=size,
                     seconds=space.index_seconds(size, relation, concurrently=True),
                     tablespace=plain.tablespace_of(index, existing, found),
-                )  # fmt: skip
+                )
             )
         return outcome
     reasons, steps = plain.adjust(index, canonical, existing, difference)

@@ -271,8 +271,8 @@ def _doubles(what: str, names: Iterable[str]) -> list[Problem]:
 
 def _across(declaration: Declaration) -> list[Problem]:
     """Refuse what is wrong between objects: one name twice, a refresh policy that no index serves."""
-    relations = [*declaration.materialized_views, *declaration.all_indexes]
-    problems = _doubles("is declared", (str(relation.name) for relation in relations))
+    names = [view.name for view in declaration.materialized_views] + [index.name for index in declaration.all_indexes]
+    problems = _doubles("is declared", map(str, names))
     problems += _doubles("is declared", (str(item) for item in declaration.statistics))
     problems += _doubles("has its target declared", (str(item) for item in declaration.column_statistics))
     problems += _doubles("has its parameters declared", (str(item) for item in declaration.table_parameters))

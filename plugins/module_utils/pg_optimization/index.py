@@ -13,7 +13,7 @@ from .connection import sql
 from .model import Index, Name
 
 if TYPE_CHECKING:
-    from psycopg2.sql import Composable
+    from .connection import Composable
 
 # Parameters that take effect on the existing index; the others shape its pages, so it is built again.
 _LIVE = {"deduplicate_items", "fastupdate", "gin_pending_list_limit", "autosummarize"}
@@ -315,7 +315,7 @@ def decide(index: Index, canonical: Definition | None, found: Found, *, concurre
                 bytes=size,
                 seconds=space.index_seconds(size, relation, concurrently=concurrently) if builds else 0.0,
                 tablespace=tablespace_of(index, existing, found),
-            )  # fmt: skip
+            )
         )
         return outcome
     reasons, steps = adjust(index, canonical, existing, difference)
@@ -337,4 +337,5 @@ def _what(existing: FoundIndex | None, difference: Difference, *, builds: bool) 
 
 
 def clean_action(name: Name, steps: Sequence[Step]) -> Action:
+    """Return the action that removes what killed runs left beside an index that is as declared."""
     return Action("index", str(name), "clean", "an interrupted run left something", tuple(steps))

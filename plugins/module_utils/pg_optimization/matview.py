@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from . import index as index_rules
 from . import naming, space, sqlbuild, statistics, table
 from .action import ACCESS_EXCLUSIVE, ACCESS_SHARE, Action, Lock, Outcome, Policy, Step, step
-from .catalog import Definition, Dependent, Found, FoundIndex, Relation
+from .catalog import Dependent, Found, FoundIndex, Relation
 from .connection import sql
 from .model import Index, MaterializedView, Name
 from .normalise import Canonical, ViewDefinition
 
 if TYPE_CHECKING:
-    from psycopg2.sql import Composable
+    from .connection import Composable
 
 
 def _comment(view: MaterializedView, existing: Relation | None) -> str:
@@ -27,12 +27,9 @@ def _comment(view: MaterializedView, existing: Relation | None) -> str:
     return naming.own_comment(existing.comment) if existing is not None else ""
 
 
-def _describe(
-    name: Name, query: str, options: dict[str, str], tablespace: str, comment: str, *, populated: bool
-) -> str:
-    head = f"CREATE MATERIALIZED VIEW {name}"
-    head += f" WITH ({', '.join(f'{key}={value}' for key, value in sorted(options.items()))})" if options else ""
-    lines = [f"{head} TABLESPACE {tablespace} AS", query.rstrip()]
+def _describe(head: str, options: dict[str, str], query: str, comment: str, *, populated: bool) -> str:
+    settings = ", ".join(f"{key}={value}" for key, value in sorted(options.items()))
+    lines = [f"{head} WITH ({settings}) AS" if options else f"{head} AS", query.rstrip()]
     lines += [] if populated else ["WITH NO DATA"]
     lines += [f"comment: {comment}"] if comment else []
     return "\n".join(lines) + "\n"
@@ -41,7 +38,8 @@ def _describe(
 def describe(view: Relation) -> str:
     """Return a found materialized view for a difference view."""
     comment = naming.own_comment(view.comment)
-    return _describe(view.name, view.query or "", view.options, view.tablespace, comment, populated=view.populated)
+    head = f"CREATE MATERIALIZED VIEW {view.name} TABLESPACE {view.tablespace}"
+    return _describe(head, view.options, view.query or "", comment, populated=view.populated)
 
 
 def _options(view: MaterializedView, existing: Relation | None) -> dict[str, str]:
@@ -53,10 +51,9 @@ def _describe_declared(view: MaterializedView, canonical: ViewDefinition, found:
     existing = found.relations.get(view.name)
     populated = view.populate or (existing is not None and existing.populated)
     tablespace = view.tablespace or (existing.tablespace if existing is not None else found.default_tablespace)
-    text = _describe(
-        view.name, canonical.query, _options(view, existing), tablespace, _comment(view, existing), populated=populated
-    )
-    return text + indexes
+    head = f"CREATE MATERIALIZED VIEW {view.name} TABLESPACE {tablespace}"
+    options, comment = _options(view, existing), _comment(view, existing)
+    return _describe(head, options, canonical.query, comment, populated=populated) + indexes
 
 
 def _own_indexes(view: MaterializedView, canonical: Canonical, found: Found) -> str:
@@ -166,7 +163,7 @@ def _carried_index(index: FoundIndex, new: Name) -> list[Composable]:
     return statements
 
 
-def _declared_index(index: Index, canonical: Definition, new: Name, found: Found) -> list[Composable]:
+def _declared_index(index: Index, new: Name, found: Found) -> list[Composable]:
     existing = found.indexes.get(index.name)
     building = naming.building(index.name)
     place = index_rules.tablespace_of(index, existing, found)
@@ -208,9 +205,7 @@ def _repoint(dependent: Dependent) -> Composable:
     return sqlbuild.text("CREATE OR REPLACE VIEW {}{} AS {}", sqlbuild.ident(name), options, query)
 
 
-def _replace(
-    view: MaterializedView, made: ViewDefinition, canonical: Canonical, existing: Relation, found: Found
-) -> list[Step]:
+def _replace(view: MaterializedView, made: ViewDefinition, existing: Relation, found: Found) -> list[Step]:
     new, old, name = naming.building(view.name), naming.retired(view.name), view.name
     target = sqlbuild.ident(new)
     place = replace(view, tablespace=view.tablespace or existing.tablespace)
@@ -226,7 +221,7 @@ def _replace(
     renames: list[Composable] = []
     for index in view.indexes:
         if index.present:
-            build += _declared_index(index, canonical.indexes[index.name], new, found)
+            build += _declared_index(index, new, found)
             renames.append(sqlbuild.rename("INDEX", naming.building(index.name), index.name.name))
     for carried in carried_indexes(view, found):
         build += _carried_index(carried, new)
@@ -362,13 +357,13 @@ def decide(view: MaterializedView, canonical: Canonical, found: Found, *, concur
                 str(view.name),
                 "replace",
                 "; ".join(reasons),
-                tuple(_replace(view, made, canonical, existing, found)),
+                tuple(_replace(view, made, existing, found)),
                 before,
                 after,
                 bytes=existing.bytes,
                 seconds=space.index_seconds(existing.bytes, existing, concurrently=False),
                 tablespace=view.tablespace or existing.tablespace,
-            )  # fmt: skip
+            )
         )
         return outcome
     outcome.actions += _alter(view, made, existing, found)

@@ -162,5 +162,7 @@ class Declaration:
         """Return each relation that something is declared on, once, in declared order."""
         names = [index.table for index in self.all_indexes]
         names += [view.name for view in self.materialized_views]
-        names += [item.table for item in (*self.statistics, *self.column_statistics, *self.table_parameters)]
+        names += [item.table for item in self.statistics]
+        names += [item.table for item in self.column_statistics]
+        names += [item.table for item in self.table_parameters]
         return tuple(dict.fromkeys(names))

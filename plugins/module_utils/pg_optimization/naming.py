@@ -58,7 +58,9 @@ def reindex_leftover_of(name: str) -> str | None:
 def is_reindex_leftover(name: str, declared: str) -> bool:
     """Tell whether `name` is what REINDEX CONCURRENTLY of `declared` leaves when it is killed."""
     base = reindex_leftover_of(name)
-    return base is not None and base == cut(declared, len(base.encode())) and (base == declared or len(name) > 50)
+    if base is None or base == declared:
+        return base is not None
+    return len(name.encode()) == LIMIT and base == cut(declared, len(base.encode()))
 
 
 def marked(comment: str | None) -> bool:

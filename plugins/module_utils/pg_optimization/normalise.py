@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from . import queries, sqlbuild
 from .catalog import Definition, Dependent, Found, FoundIndex, Relation, definition
@@ -151,7 +151,7 @@ class Twins:
             )
 
     def _index(self, index: Index, twin: sql.Identifier) -> None:
-        self.session.execute(sqlbuild.create_index(index, sql.Identifier(TWIN), twin, twin=True))
+        self.session.execute(sqlbuild.create_index(replace(index, tablespace=None), sql.Identifier(TWIN), twin))
         self.canonical.indexes[index.name] = definition(self.session.row(queries.TWIN_INDEX.format(index=TWIN)))
 
     def _statistics(self, item: Statistics, twin: sql.Identifier) -> None:

@@ -1,7 +1,8 @@
-"""Decide about indexes of partitioned tables: built concurrently on each partition, then attached in one transaction."""
+"""Decide about indexes of partitioned tables: built concurrently on each partition, attached in one transaction."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from .connection import sql
 from .model import Declaration, Index, Name
 
 if TYPE_CHECKING:
-    from psycopg2.sql import Composable
+    from .connection import Composable
 
 
 def part_name(index: Index, partition: Partition, canonical: Definition) -> Name:
@@ -22,11 +23,14 @@ def part_name(index: Index, partition: Partition, canonical: Definition) -> Name
     return naming.on_partition(index.name, partition.name, f"{canonical.unique}{canonical.tail}{parameters}")
 
 
-def wanted(declaration: Declaration, found: Found) -> set[Name]:
-    """Return the loose parts that a declared index may still take; they are decided about here."""
-    tables = {item.table for item in declaration.indexes if item.present}
-    members = {member.name for name in tables if name in found.relations for member in found.relations[name].partitions}
-    return {name for name, item in found.indexes.items() if item.table in members}
+def part_names(declaration: Declaration, canonical: Mapping[Name, Definition], found: Found) -> set[Name]:
+    """Return the names of all parts that the declared indexes have or will have; other loose parts are leftovers."""
+    return {
+        part_name(item, partition, canonical[item.name])
+        for item in declaration.indexes
+        if item.name in canonical and item.table in found.relations
+        for partition in found.relations[item.table].partitions
+    }
 
 
 def _part_of(partition: Partition, parent: Name | None, found: Found) -> FoundIndex | None:
@@ -69,14 +73,17 @@ class _Tree:
             return
         name = part_name(self.index, partition, self.canonical)
         leftover = self.found.indexes.get(name)
-        stands = leftover is not None and leftover.parent is None and not plain.compare(
-            replace(self.index, table=partition.name), self.canonical, leftover
-        )  # fmt: skip
+        stands = (
+            leftover is not None
+            and leftover.parent is None
+            and not plain.compare(replace(self.index, table=partition.name), self.canonical, leftover)
+        )
         if leftover is not None and not stands:
             self.steps.append(plain.drop_step(name, partition.name, purpose="remove what an interrupted run left"))
         if not stands:
             self.steps.append(plain.build_step(self.index, name, partition.name, concurrently=concurrently))
-            self.bytes += space.index_bytes(self.index, self.found.relations.get(partition.name))
+            size = replace(self.relation, tuples=partition.tuples, bytes=partition.bytes)
+            self.bytes += space.index_bytes(self.index, size)
         self.joining.append(
             sqlbuild.text("ALTER INDEX {} ATTACH PARTITION {}", sqlbuild.ident(parent), sqlbuild.ident(name))
         )
@@ -144,6 +151,11 @@ def decide(
             outcome.actions.append(
                 Action("index", str(index.name), "alter", "; ".join(reasons), tuple(steps), before, after)
             )
+        leftover = found.indexes.get(naming.retired(index.name))
+        if leftover is not None:
+            work = plain.drop_step(leftover.name, leftover.table, partitioned=True)
+            reason = "an interrupted run left something"
+            outcome.actions.append(Action("index", str(index.name), "clean", reason, (work,)))
         return outcome
     tree = _Tree(index, canonical, relation, found, existing.name if existing is not None and incomplete else None)
     tree.build(concurrently=concurrently)
@@ -173,6 +185,6 @@ def decide(
             bytes=tree.bytes,
             seconds=space.index_seconds(tree.bytes, None, concurrently=concurrently),
             tablespace=plain.tablespace_of(index, existing, found),
-        )  # fmt: skip
+        )
     )
     return outcome

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from . import constraint, index, matview, naming, partitioned, statistics, table
-from .action import Action, Outcome, Policy, step
+from .action import SHARE_UPDATE_EXCLUSIVE, Action, Lock, Outcome, Policy, step
 from .catalog import Definition, Found, FoundIndex
 from .model import Declaration, Index, Name, Problem, display
 from .normalise import Canonical
@@ -89,24 +89,24 @@ def _prune(declaration: Declaration, found: Found) -> Outcome:
             outcome.actions.append(
                 Action("index", str(name), "prune", "is marked and not declared", (work,), index.describe(item))
             )
-    for statistic, item in sorted(found.statistics.items()):
-        declared = {declared.name for declared in declaration.statistics}
-        if naming.marked(item.comment) and statistic not in declared and item.table not in gone:
-            work = step("remove", Policy.SHORT, [statistics.drop(statistic)])
+    declared = {item.name for item in declaration.statistics}
+    for name, statistic in sorted(found.statistics.items()):
+        if naming.marked(statistic.comment) and name not in declared and statistic.table not in gone:
+            work = step("remove", Policy.SHORT, [statistics.drop(name)], Lock(SHARE_UPDATE_EXCLUSIVE, statistic.table))
             reason = "is marked and not declared"
-            outcome.actions.append(
-                Action("statistics", str(statistic), "prune", reason, (work,), statistics.describe(item))
-            )
+            before = statistics.describe(statistic)
+            outcome.actions.append(Action("statistics", str(name), "prune", reason, (work,), before))
     outcome.add(matview.prune(sorted(gone), found))
     return outcome
 
 
-def _leftovers(declaration: Declaration, found: Found) -> list[Action]:
+def _leftovers(declaration: Declaration, canonical: Canonical, found: Found) -> list[Action]:
     """Return the removal of what killed runs left of objects that are not declared any more."""
     expected = {make(item.name) for item in declaration.all_indexes for make in (naming.building, naming.retired)}
     expected |= {
         make(item.name) for item in declaration.materialized_views for make in (naming.building, naming.retired)
     }
+    expected |= partitioned.part_names(declaration, canonical.indexes, found)
     views = [name for name in found.marked_views if naming.is_own(name.name)]
     reason = "an interrupted run left it"
     actions = [
@@ -115,16 +115,14 @@ def _leftovers(declaration: Declaration, found: Found) -> list[Action]:
     for name, item in sorted(found.indexes.items()):
         loose = naming.is_own(name.name) and name not in expected and item.parent is None and not item.partitioned
         on_view = item.table in views or naming.is_own(item.table.name)
-        if loose and not on_view and not item.building and name not in partitioned.wanted(declaration, found):
+        if loose and not on_view and not item.building:
             actions.append(
                 Action("index", str(name), "clean", reason, (index.drop_step(name, item.table, purpose="remove"),))
             )
     return actions
 
 
-def _warnings(
-    declaration: Declaration, canonical: Canonical, found: Found, undeclared: Iterable[FoundIndex]
-) -> list[str]:
+def _warnings(declaration: Declaration, canonical: Canonical, undeclared: Iterable[FoundIndex]) -> list[str]:
     warnings = list(_redundant(declaration, canonical))
     by_table: dict[Name, list[str]] = {}
     for item in undeclared:
@@ -162,13 +160,13 @@ def plan(declaration: Declaration, canonical: Canonical, found: Found) -> Plan:
         outcome.add(statistics.decide(statistic, canonical.statistics.get(statistic.name), found))
     columns = {name: {column[0] for column in view.columns} for name, view in canonical.views.items()}
     outcome.add(table.decide_columns(declaration.column_statistics, found, columns))
-    outcome.actions += _leftovers(declaration, found)
+    outcome.actions += _leftovers(declaration, canonical, found)
     if declaration.prune:
         outcome.add(_prune(declaration, found))
     undeclared = _undeclared(declaration, found)
     return Plan(
         actions=tuple(outcome.actions),
-        warnings=tuple(dict.fromkeys([*outcome.warnings, *_warnings(declaration, canonical, found, undeclared)])),
+        warnings=tuple(dict.fromkeys([*outcome.warnings, *_warnings(declaration, canonical, undeclared)])),
         problems=tuple(dict.fromkeys(outcome.problems)),
         undeclared=tuple(str(item.name) for item in undeclared),
     )

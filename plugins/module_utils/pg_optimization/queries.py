@@ -61,12 +61,13 @@ JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE (n.nspname, c.relname) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
    OR (c.relkind = 'm' AND (right(obj_description(c.oid, 'pg_class'), length(%s)) = %s OR c.relname ~ %s))
 ORDER BY 2, 3
-"""
+"""  # noqa: S608 - parts of this file
 
 # oids of relations
 PARTITIONS = """
 SELECT r.oid::bigint AS root, t.relid::oid::bigint AS oid, t.parentrelid::oid::bigint AS parent,
-       n.nspname AS schema, c.relname AS name, c.relkind AS kind
+       n.nspname AS schema, c.relname AS name, c.relkind AS kind, greatest(c.reltuples, 0) AS tuples,
+       CASE WHEN c.relkind = 'r' THEN pg_relation_size(c.oid) ELSE 0 END AS bytes
 FROM pg_class r
 CROSS JOIN LATERAL pg_partition_tree(r.oid) t
 JOIN pg_class c ON c.oid = t.relid
@@ -129,7 +130,7 @@ WHERE i.indrelid = ANY (%s::oid[])
    OR (n.nspname, c.relname) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
    OR right(obj_description(i.indexrelid, 'pg_class'), length(%s)) = %s
 ORDER BY 2, 3
-"""
+"""  # noqa: S608 - parts of this file
 
 # The definition of the index that was just built on a twin: its name's oid
 TWIN_INDEX = f"""
@@ -138,7 +139,7 @@ FROM pg_index i
 JOIN pg_class c ON c.oid = i.indexrelid
 JOIN pg_class t ON t.oid = i.indrelid
 WHERE i.indexrelid = 'pg_temp.{{index}}'::regclass
-"""
+"""  # noqa: S608 - parts of this file
 
 # names (schemas, names), oids of relations, the mark, twice
 STATISTICS = """

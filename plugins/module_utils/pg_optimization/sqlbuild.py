@@ -10,7 +10,7 @@ from .connection import sql
 from .model import Index, Key, MaterializedView, Name, Statistics
 
 if TYPE_CHECKING:
-    from psycopg2.sql import Composable, Composed
+    from .connection import Composable, Composed
 
 
 def ident(name: Name) -> Composable:
@@ -46,7 +46,8 @@ def columns(items: Sequence[str]) -> Composable:
 
 
 def _key(key: Key) -> Composable:
-    parts = [sql.Identifier(key.column) if key.column is not None else text("({})", raw(key.expression or ""))]
+    column = sql.Identifier(key.column) if key.column is not None else text("({})", raw(key.expression or ""))
+    parts: list[Composable] = [column]
     if key.collation:
         parts.append(text("COLLATE {}", sql.Identifier(*key.collation)))
     if key.opclass:
@@ -67,9 +68,8 @@ def create_index(
     *,
     concurrently: bool = False,
     only: bool = False,
-    twin: bool = False,
 ) -> Composed:
-    """Return CREATE INDEX of a declared index under a name, on a table; a twin has no tablespace."""
+    """Return CREATE INDEX of a declared index under a name, on a table."""
     parts = [
         sql.SQL("CREATE UNIQUE INDEX" if index.unique else "CREATE INDEX"),
         sql.SQL("CONCURRENTLY") if concurrently else None,
@@ -81,7 +81,7 @@ def create_index(
         text("INCLUDE ({})", columns(index.include)) if index.include else None,
         sql.SQL("NULLS NOT DISTINCT") if index.nulls_not_distinct else None,
         text("WITH ({})", assignments(index.storage_parameters)) if index.storage_parameters else None,
-        text("TABLESPACE {}", sql.Identifier(index.tablespace)) if index.tablespace and not twin else None,
+        text("TABLESPACE {}", sql.Identifier(index.tablespace)) if index.tablespace else None,
         text("WHERE ({})", raw(index.where)) if index.where else None,
     ]
     return sql.SQL(" ").join([part for part in parts if part is not None])

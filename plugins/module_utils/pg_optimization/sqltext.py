@@ -1,7 +1,7 @@
 """Is a piece of SQL one closed piece? Expressions, predicates and queries are the declaration's own SQL text.
 
-They reach the server inside a statement of ours, over a protocol that runs whatever follows a semicolon, so a piece that
-closes our parenthesis or ends our statement is refused here, before a connection exists.
+They reach the server inside a statement of ours, over a protocol that runs whatever follows a semicolon, so a piece
+that closes our parenthesis or ends our statement is refused here, before a connection exists.
 """
 
 from __future__ import annotations
@@ -57,14 +57,8 @@ def flaw(text: str) -> str | None:
     position = 0
     stack: list[str] = []
     while match := _TOKEN.search(text, position):
-        if match["semicolon"]:
-            return "contains a semicolon outside quotes"
-        if match["broken"]:
-            return "has a quote that is not closed"
-        if match["parameter"]:
-            return "has a parameter such as $1"
-        if match["escape"] and _CONTINUED.match(text, match.end()):
-            return "has an escape string in several parts"
+        if refused := _refused(text, match):
+            return refused
         position = _skip(text, match)
         if position < 0:
             return "has a comment or a dollar quote that is not closed"
@@ -75,6 +69,19 @@ def flaw(text: str) -> str | None:
     if stack:
         return "has a parenthesis that is not closed"
     return None if _has_content(text) else "is empty"
+
+
+def _refused(text: str, match: re.Match[str]) -> str | None:
+    """Return why a token cannot be a part of a closed piece."""
+    if match["semicolon"]:
+        return "contains a semicolon outside quotes"
+    if match["broken"]:
+        return "has a quote that is not closed"
+    if match["parameter"]:
+        return "has a parameter such as $1"
+    if match["escape"] and _CONTINUED.match(text, match.end()):
+        return "has an escape string in several parts"
+    return None
 
 
 def _has_content(text: str) -> bool:

@@ -12,7 +12,7 @@ from .model import Name, Statistics
 from .normalise import StatisticsDefinition
 
 if TYPE_CHECKING:
-    from psycopg2.sql import Composable
+    from .connection import Composable
 
 KINDS = {"d": "ndistinct", "f": "dependencies", "m": "mcv"}
 
@@ -93,7 +93,7 @@ def decide(item: Statistics, canonical: StatisticsDefinition | None, found: Foun
                 (step("make and fill", Policy.LONG, statements, *locks),),
                 before,
                 after,
-            )  # fmt: skip
+            )
         )
         return outcome
     assert existing is not None  # noqa: S101 - else there is a reason

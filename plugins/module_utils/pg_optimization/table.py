@@ -11,16 +11,13 @@ from .connection import sql
 from .model import ColumnStatistics, Name, TableParameters, display
 
 if TYPE_CHECKING:
-    from psycopg2.sql import Composable
+    from .connection import Composable
 
 
 def differing(declared: tuple[tuple[str, str | None], ...], have: dict[str, str]) -> dict[str, str | None]:
     """Return the declared parameters that are not as declared, with the value to set, or None to reset."""
-    return {
-        name: value
-        for name, value in declared
-        if (have.get(name) if value is None else parameter(name, value)) != (None if value is None else have.get(name))
-    }
+    wanted = {name: None if value is None else parameter(name, value) for name, value in declared}
+    return {name: value for name, value in declared if have.get(name) != wanted[name]}
 
 
 def set_statements(kind: str, name: Name, changes: dict[str, str | None]) -> list[Composable]:
