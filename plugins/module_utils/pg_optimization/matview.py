@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from . import index as index_rules
-from . import naming, space, sqlbuild, statistics, table
+from . import naming, space, sqlbuild, table
 from .action import ACCESS_EXCLUSIVE, ACCESS_SHARE, Action, Lock, Outcome, Policy, Step, step
 from .catalog import Dependent, Found, FoundIndex, Relation
 from .connection import sql
@@ -142,15 +142,9 @@ def carried_indexes(view: MaterializedView, found: Found) -> list[FoundIndex]:
 
 
 def _carried_index(index: FoundIndex, new: Name) -> list[Composable]:
-    unique = "UNIQUE " if index.definition.unique else ""
     building = naming.building(index.name)
     statements: list[Composable] = [
-        sqlbuild.text(
-            f"CREATE {unique}INDEX {{}} ON {{}} USING {{}}",
-            sql.Identifier(building.name),
-            sqlbuild.ident(new),
-            sql.SQL(index.definition.tail),
-        )
+        sqlbuild.like_index(index, sql.Identifier(building.name), sqlbuild.ident(new)),
     ]
     if index.definition.parameters:
         piece = "ALTER INDEX {} SET ({})"
@@ -183,10 +177,8 @@ def _carried_statistics(view: MaterializedView, new: Name, found: Found) -> tupl
         if item.table != view.name:
             continue
         building = naming.building(item.name)
-        words = sql.SQL(f" ({statistics.kinds(item.kinds)})" if item.kinds else "")
         name = sqlbuild.ident(building)
-        piece = "CREATE STATISTICS {}{} ON {} FROM {}"
-        making.append(sqlbuild.text(piece, name, words, sql.SQL(item.columns), sqlbuild.ident(new)))
+        making.append(sqlbuild.like_statistics(item, name, sqlbuild.ident(new)))
         if item.target >= 0:
             making.append(sqlbuild.text("ALTER STATISTICS {} SET STATISTICS {}", name, sql.Literal(item.target)))
         if item.comment:

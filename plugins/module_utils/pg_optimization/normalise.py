@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from . import queries, sqlbuild
-from .catalog import Definition, Dependent, Found, FoundIndex, Relation, definition
-from .connection import UNDEFINED_TABLE, RefusedError, ServerError, Session, sql
+from .catalog import Definition, Dependent, Found, Relation, definition
+from .connection import UNDEFINED_TABLE, Composed, RefusedError, ServerError, Session, sql
 from .model import Declaration, Index, MaterializedView, Name, Problem, Statistics, TableParameters
+from .naming import is_own
 
 TWIN = "__pgopt_twin"
 _TWIN_VIEW = "__pgopt_twin_view"
@@ -231,17 +232,26 @@ class Twins:
             if dependent.on == view.name and dependent.kind == "view" and dependent.name is not None:
                 _try(self.session, self.canonical, view, lambda d=dependent: self._dependent(view, d))  # type: ignore[misc]
         declared = {index.name for index in self.declaration.all_indexes}
-        for index in self.found.indexes_of(view.name):
-            if index.name not in declared and index.valid:
-                _try(self.session, self.canonical, view, lambda i=index: self._carried(i, table))  # type: ignore[misc]
+        carried = [
+            (sqlbuild.like_index(index, sql.Identifier(TWIN), table), f"index {index.name}")
+            for index in self.found.indexes_of(view.name)
+            if index.name not in declared and index.valid and not is_own(index.name.name)
+        ]
+        carried += [
+            (sqlbuild.like_statistics(item, sql.Identifier("pg_temp", TWIN), table), f"statistics {item.name}")
+            for item in self.found.statistics.values()
+            if item.table == view.name
+        ]
+        for statement, label in carried:
+            _try(self.session, self.canonical, view, lambda s=statement, t=label: self._carried(s, t))  # type: ignore[misc]
 
-    def _carried(self, index: FoundIndex, table: sql.Identifier) -> None:
-        statement = (
-            "CREATE UNIQUE INDEX {} ON {} USING {}" if index.definition.unique else "CREATE INDEX {} ON {} USING {}"
-        )
-        self.session.execute(
-            sqlbuild.text(statement, sql.Identifier(TWIN), table, sql.SQL(index.definition.tail)),
-        )
+    def _carried(self, statement: Composed, label: str) -> None:
+        """Make on the twin what nobody declared and the new view is to get too."""
+        try:
+            self.session.execute(statement)
+        except ServerError as error:
+            message = f"{label} stands on it, is not declared, and could not be carried over: {error.message}"
+            raise ServerError(message, error.sqlstate, error.statement) from error
 
     def _dependent(self, view: MaterializedView, dependent: Dependent) -> None:
         """Make a dependent view over the new definition, and compare its columns with the present ones."""

@@ -163,8 +163,9 @@ DEPENDENTS = """
 SELECT DISTINCT n.nspname AS on_schema, m.relname AS on_name,
        CASE WHEN r.rulename = '_RETURN' AND v.relkind = 'v' AND pg_has_role(v.relowner, 'USAGE') THEN 'view'
             WHEN r.rulename = '_RETURN' AND v.relkind = 'm' THEN 'materialized view' ELSE 'other' END AS kind,
-       CASE WHEN r.rulename = '_RETURN' THEN format('%%s %%I.%%I',
-                CASE v.relkind WHEN 'v' THEN 'view' ELSE 'materialized view' END, vn.nspname, v.relname)
+       CASE WHEN r.rulename = '_RETURN' THEN format('%%s %%I.%%I%%s',
+                CASE v.relkind WHEN 'v' THEN 'view' ELSE 'materialized view' END, vn.nspname, v.relname,
+                CASE WHEN NOT pg_has_role(v.relowner, 'USAGE') THEN format(' of %%s', v.relowner::regrole) END)
             ELSE pg_describe_object(d.classid, d.objid, d.objsubid) END AS label,
        vn.nspname AS schema, v.relname AS name,
        CASE WHEN v.relkind = 'v' THEN pg_get_viewdef(v.oid) END AS query, v.reloptions AS options

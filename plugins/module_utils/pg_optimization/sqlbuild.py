@@ -10,6 +10,7 @@ from .connection import sql
 from .model import Index, Key, MaterializedView, Name, Statistics
 
 if TYPE_CHECKING:
+    from .catalog import FoundIndex, FoundStatistics
     from .connection import Composable, Composed
 
 
@@ -111,6 +112,26 @@ def create_statistics(statistics: Statistics, name: Composable, table: Composabl
         sql.SQL(", ").join([*subjects, *expressions]),
         table,
     )
+
+
+def like_index(found: FoundIndex, name: Composable, table: Composable) -> Composed:
+    """Return CREATE INDEX of an index like a found one, on another table; without its storage parameters."""
+    piece = "CREATE UNIQUE INDEX {} ON {} USING {}" if found.definition.unique else "CREATE INDEX {} ON {} USING {}"
+    return text(piece, name, table, sql.SQL(found.definition.tail))
+
+
+KINDS = {"d": "ndistinct", "f": "dependencies", "m": "mcv"}
+
+
+def statistics_kinds(letters: str | None) -> str:
+    """Return the kinds of a statistics object as words; expressions alone have none."""
+    return ", ".join(KINDS.get(letter, letter) for letter in (letters or "").split())
+
+
+def like_statistics(found: FoundStatistics, name: Composable, table: Composable) -> Composed:
+    """Return CREATE STATISTICS of an object like a found one, on another table."""
+    kinds = sql.SQL(f" ({statistics_kinds(found.kinds)})" if found.kinds else "")
+    return text("CREATE STATISTICS {}{} ON {} FROM {}", name, kinds, sql.SQL(found.columns), table)
 
 
 def comment_on(kind: str, name: Composable, comment: str | None) -> Composed:

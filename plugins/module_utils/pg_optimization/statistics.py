@@ -14,16 +14,11 @@ from .normalise import StatisticsDefinition
 if TYPE_CHECKING:
     from .connection import Composable
 
-KINDS = {"d": "ndistinct", "f": "dependencies", "m": "mcv"}
-
-
-def kinds(letters: str | None) -> str:
-    """Return the kinds of a statistics object as words."""
-    return ", ".join(KINDS.get(letter, letter) for letter in (letters or "").split())
-
 
 def _describe(name: Name, table: Name, definition: StatisticsDefinition, target: int, comment: str) -> str:
-    lines = [f"CREATE STATISTICS {name} ({kinds(definition.kinds)}) ON {definition.columns} FROM {table}"]
+    lines = [
+        f"CREATE STATISTICS {name} ({sqlbuild.statistics_kinds(definition.kinds)}) ON {definition.columns} FROM {table}"
+    ]
     lines += [f"  target: {target}"] if target >= 0 else []
     lines += [f"  comment: {comment}"] if comment else []
     return "\n".join(lines) + "\n"
@@ -47,7 +42,7 @@ def _compare(item: Statistics, canonical: StatisticsDefinition, existing: FoundS
     if existing.columns != canonical.columns:
         reasons.append(f"is on {existing.columns}")
     if existing.kinds != canonical.kinds:
-        reasons.append(f"is of {kinds(existing.kinds) or 'expressions'}")
+        reasons.append(f"is of {sqlbuild.statistics_kinds(existing.kinds) or 'expressions'}")
     return reasons
 
 

@@ -1,0 +1,325 @@
+"""What becomes of indexes, constraints, partitions, views and statistics that are there already."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg2
+import pytest
+from conftest import Database
+
+TABLE = """
+SET ROLE owner;
+CREATE TABLE t (id serial PRIMARY KEY, a int NOT NULL, b int, c text, CONSTRAINT t_ab UNIQUE (a, b));
+INSERT INTO t (a, b, c) SELECT n, n % 10, 'c' || n FROM generate_series(1, 1000) n;
+ANALYZE t;
+RESET ROLE;
+"""
+MARK = "[managed by postgresql_optimization]"
+
+
+@pytest.fixture
+def table(db: Database) -> Database:
+    db.execute(TABLE)
+    return db
+
+
+def comment(db: Database, name: str) -> str | None:
+    return db.value("SELECT obj_description(%s::regclass, 'pg_class')", (name,))  # type: ignore[no-any-return]
+
+
+def index(name: str, *columns: Any, **options: Any) -> dict[str, Any]:
+    return {"name": name, "table": "t", "columns": list(columns), **options}
+
+
+def make_invalid(db: Database, name: str, column: str = "b") -> None:
+    """Leave an INVALID index, as a unique build over duplicates does."""
+    with pytest.raises(Exception, match="could not create unique index"):
+        db.execute(f"CREATE UNIQUE INDEX CONCURRENTLY {name} ON t ({column})")
+    assert db.value("SELECT indisvalid FROM pg_index WHERE indexrelid = %s::regclass", (name,)) is False
+
+
+def test_an_invalid_index_is_built_again(table: Database) -> None:
+    make_invalid(table, "x")
+    table.execute("UPDATE t SET b = a")
+    done = table.settle(indexes=[index("x", "b", unique=True)])
+    assert done.said == [("public.x", "rebuild")]
+    assert "INVALID" in done.actions[0]["reason"]
+    assert table.rows("SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid") == []
+    assert table.definition("x") == "CREATE UNIQUE INDEX x ON public.t USING btree (b)"
+
+
+def test_an_invalid_index_of_another_definition_is_replaced(table: Database) -> None:
+    make_invalid(table, "x")
+    done = table.settle(indexes=[index("x", "c")])
+    assert done.said == [("public.x", "rebuild")]
+    assert table.rows("SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid") == []
+
+
+def test_what_is_made_carries_the_mark_behind_the_comment(table: Database) -> None:
+    table.settle(indexes=[index("x", "b", comment="It's for b"), index("y", "c")])
+    assert comment(table, "x") == f"It's for b {MARK}"
+    assert comment(table, "y") == MARK
+
+
+def test_what_is_found_equal_is_not_marked(table: Database) -> None:
+    table.execute("CREATE INDEX x ON t (b)")
+    assert not table.settle(indexes=[index("x", "b")]).changed
+    assert comment(table, "x") is None
+
+
+def test_a_replacement_keeps_a_comment_that_is_not_declared(table: Database) -> None:
+    table.execute("CREATE INDEX x ON t (b); COMMENT ON INDEX x IS 'by hand'")
+    table.settle(indexes=[index("x", "c")])
+    assert comment(table, "x") == f"by hand {MARK}"
+
+
+def test_a_replacement_keeps_clustering_and_replica_identity(table: Database) -> None:
+    table.execute("CREATE UNIQUE INDEX x ON t (a); ALTER TABLE t CLUSTER ON x, REPLICA IDENTITY USING INDEX x")
+    table.settle(indexes=[index("x", "a", unique=True, include=["c"])])
+    assert table.rows(
+        "SELECT indisclustered, indisreplident FROM pg_index WHERE indexrelid = 'x'::regclass",
+    ) == [(True, True)]
+
+
+def test_a_parameter_that_shapes_no_page_is_altered(table: Database) -> None:
+    table.execute("CREATE INDEX x ON t (b)")
+    before = table.value("SELECT 'x'::regclass::oid")
+    done = table.settle(indexes=[index("x", "b", storage_parameters={"deduplicate_items": False})])
+    assert done.said == [("public.x", "alter")]
+    assert table.value("SELECT 'x'::regclass::oid") == before
+
+
+def test_an_absent_index_goes_and_stays_away(table: Database) -> None:
+    table.execute("CREATE INDEX x ON t (b)")
+    done = table.settle(indexes=[index("x", state="absent")])
+    assert done.said == [("public.x", "drop")]
+
+
+def test_an_index_that_a_constraint_has_is_found_equal(table: Database) -> None:
+    assert not table.settle(indexes=[index("t_ab", "a", "b", unique=True), index("t_pkey", "id", unique=True)]).changed
+
+
+@pytest.mark.parametrize(
+    ("name", "declared", "definition"),
+    [
+        pytest.param("t_ab", index("t_ab", "a", "b", "c", unique=True), "UNIQUE (a, b, c)", id="unique"),
+        pytest.param("t_ab", index("t_ab", "a", unique=True, include=["b"]), "UNIQUE (a) INCLUDE (b)", id="include"),
+        pytest.param("t_pkey", index("t_pkey", "id", "a", unique=True), "PRIMARY KEY (id, a)", id="primary key"),
+    ],
+)
+def test_the_index_of_a_constraint_is_exchanged_with_it(
+    table: Database, name: str, declared: dict[str, Any], definition: str
+) -> None:
+    table.execute(f"COMMENT ON CONSTRAINT {name} ON t IS 'kept'; COMMENT ON INDEX {name} IS 'kept too'")
+    done = table.settle(indexes=[declared])
+    assert done.said == [(f"public.{name}", "replace")]
+    found = table.rows(
+        "SELECT pg_get_constraintdef(oid), obj_description(oid, 'pg_constraint') FROM pg_constraint WHERE conname = %s",
+        (name,),
+    )
+    assert found == [(definition, "kept")]
+    assert comment(table, name) == "kept too"
+
+
+def test_a_deferrable_constraint_stays_deferrable(table: Database) -> None:
+    table.execute("ALTER TABLE t DROP CONSTRAINT t_ab, ADD CONSTRAINT t_ab UNIQUE (a, b) DEFERRABLE INITIALLY DEFERRED")
+    table.settle(indexes=[index("t_ab", "a", "c", unique=True)])
+    assert table.value("SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 't_ab'") == (
+        "UNIQUE (a, c) DEFERRABLE INITIALLY DEFERRED"
+    )
+
+
+def test_duplicates_are_named_and_nothing_is_lost(table: Database) -> None:
+    table.execute("CREATE INDEX x ON t (b)")
+    done = table.optimise(indexes=[index("x", "b", unique=True)])
+    assert done.failed
+    assert done.result["sqlstate"] == "23505"
+    assert "Key (b)=(" in done.msg
+    assert "CREATE UNIQUE INDEX CONCURRENTLY" in done.result["statement"]
+    assert table.definition("x") == "CREATE INDEX x ON public.t USING btree (b)"
+    assert table.settle(indexes=[index("x", "b")]).said == [("public.x", "clean")]
+    assert table.rows("SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid") == []
+
+
+def test_only_what_is_marked_is_pruned_and_only_when_asked(table: Database) -> None:
+    table.execute("CREATE INDEX by_hand ON t (b); COMMENT ON INDEX by_hand IS 'mine'")
+    whole: dict[str, Any] = {
+        "indexes": [index("kept", "b", "c"), index("goes", "c", "b")],
+        "materialized_views": [
+            {"name": "v", "query": "SELECT a FROM t", "indexes": [{"name": "v_a", "columns": ["a"]}]},
+            {"name": "stood_on", "query": "SELECT b FROM t"},
+        ],
+        "statistics": [{"name": "s", "table": "t", "columns": ["a", "b"]}],
+    }
+    table.settle(**whole)
+    table.execute("CREATE VIEW on_it AS SELECT * FROM stood_on")
+    less = {"indexes": [index("kept", "b", "c")]}
+    done = table.settle(**less)
+    assert not done.changed
+    assert done.result["undeclared"] == ["public.by_hand", "public.goes"]
+    done = table.settle(**less, prune=True)
+    assert done.said == [("public.goes", "prune"), ("public.s", "prune"), ("public.v", "prune")]
+    assert [text for text in done.result["warnings"] if "stood_on is not pruned: view public.on_it" in text]
+    assert table.value("SELECT to_regclass('by_hand') IS NOT NULL AND to_regclass('stood_on') IS NOT NULL")
+
+
+def test_an_index_that_moves_to_another_table_is_moved_only_if_it_is_ours(table: Database) -> None:
+    table.execute("SET ROLE owner; CREATE TABLE o (b int); RESET ROLE")
+    table.settle(indexes=[index("x", "b")])
+    done = table.settle(indexes=[{"name": "x", "table": "o", "columns": ["b"]}])
+    assert done.said == [("public.x", "replace")]
+    assert table.definition("x") == "CREATE INDEX x ON public.o USING btree (b)"
+
+
+def test_a_redundant_declaration_and_a_stranger_are_warned_of(table: Database) -> None:
+    table.execute("CREATE INDEX by_hand ON t (c, b)")
+    done = table.settle(indexes=[index("short", "b"), index("long", "b", "c"), index("again", "b", "c")])
+    assert done.result["warnings"] == [
+        "index public.short is redundant: its key is the beginning of the key of public.long",
+        "index public.again has the same definition as public.long",
+        "public.t has indexes outside of the declaration: by_hand",
+    ]
+
+
+PARTITIONED = """
+SET ROLE owner;
+CREATE TABLE p (ts date NOT NULL, a int, b text, PRIMARY KEY (ts, a)) PARTITION BY RANGE (ts);
+CREATE TABLE p_1 PARTITION OF p FOR VALUES FROM ('2025-01-01') TO ('2025-02-01');
+CREATE TABLE p_2 PARTITION OF p FOR VALUES FROM ('2025-02-01') TO ('2025-03-01') PARTITION BY LIST (a);
+CREATE TABLE p_2_x PARTITION OF p_2 FOR VALUES IN (1, 2, 3);
+CREATE TABLE p_2_y PARTITION OF p_2 DEFAULT;
+INSERT INTO p SELECT date '2025-01-01' + n % 59, n, 'b' || n FROM generate_series(1, 500) n;
+ANALYZE p;
+RESET ROLE;
+"""
+
+
+def parts(db: Database, name: str) -> list[tuple[str, bool]]:
+    """Return the tables of an index's parts, and whether each is valid."""
+    return db.rows(
+        "SELECT i.indrelid::regclass::text, i.indisvalid FROM pg_partition_tree(%s::regclass) t "
+        "JOIN pg_index i ON i.indexrelid = t.relid ORDER BY 1",
+        (name,),
+    )
+
+
+ALL_PARTS = [("p", True), ("p_1", True), ("p_2", True), ("p_2_x", True), ("p_2_y", True)]
+
+
+def on_p(*columns: Any, **options: Any) -> dict[str, Any]:
+    return {"name": "x", "table": "p", "columns": list(columns), **options}
+
+
+def test_a_partitioned_table_gets_its_index_part_by_part(db: Database) -> None:
+    db.execute(PARTITIONED)
+    done = db.settle(indexes=[on_p("b", comment="Parts")])
+    assert done.said == [("public.x", "create")]
+    assert [text for text in done.statements if "CONCURRENTLY" in text] != []
+    assert [
+        text for text in done.statements if "CREATE INDEX" in text and "CONCURRENTLY" not in text and "ONLY" not in text
+    ] == []
+    assert parts(db, "x") == ALL_PARTS
+    assert comment(db, "x") == f"Parts {MARK}"
+
+
+def test_a_partitioned_index_that_differs_is_replaced(db: Database) -> None:
+    db.execute(PARTITIONED + "CREATE INDEX x ON p (b)")
+    done = db.settle(indexes=[on_p({"name": "b", "order": "desc"})])
+    assert done.said == [("public.x", "replace")]
+    assert parts(db, "x") == ALL_PARTS
+    assert db.value("SELECT count(*) FROM pg_index WHERE indrelid = 'p_2_x'::regclass") == 2
+
+
+def test_an_incomplete_partitioned_index_is_completed(db: Database) -> None:
+    db.execute(
+        PARTITIONED + "CREATE INDEX x ON ONLY p (b); CREATE INDEX x_1 ON p_1 (b); ALTER INDEX x ATTACH PARTITION x_1"
+    )
+    done = db.settle(indexes=[on_p("b")])
+    assert done.said == [("public.x", "complete")]
+    assert parts(db, "x") == ALL_PARTS
+
+
+def test_a_partition_made_later_has_the_index_and_is_no_difference(db: Database) -> None:
+    db.execute(PARTITIONED)
+    db.settle(indexes=[on_p("b")])
+    db.execute("SET ROLE owner; CREATE TABLE p_3 PARTITION OF p FOR VALUES FROM ('2025-03-01') TO ('2025-04-01')")
+    assert not db.settle(indexes=[on_p("b")]).changed
+
+
+def test_a_unique_index_without_the_partition_key_is_refused(db: Database) -> None:
+    db.execute(PARTITIONED)
+    done = db.optimise(indexes=[on_p("a", unique=True)])
+    assert done.failed
+    assert "index public.x: unique constraint on partitioned table must include all partitioning columns" in done.msg
+
+
+def test_a_part_of_a_partitioned_index_is_not_replaced_alone(db: Database) -> None:
+    db.execute(PARTITIONED + "CREATE INDEX x ON p (b)")
+    declared = {"name": "p_1_b_idx", "table": "p_1", "columns": ["a"]}
+    done = db.optimise(indexes=[declared])
+    assert done.failed
+    assert "is a part of index public.x" in done.msg
+    assert not db.settle(indexes=[{**declared, "columns": ["b"]}]).changed
+
+
+def test_statistics_targets_and_parameters_follow_the_declaration(table: Database) -> None:
+    first: dict[str, Any] = {
+        "statistics": [
+            {"name": "s", "table": "t", "columns": ["a", "b"], "comment": "Both"},
+            {"name": "e", "table": "t", "columns": ["c"], "expressions": ["a + b", "lower( C )"], "kinds": ["mcv"]},
+        ],
+        "column_statistics": [{"table": "t", "column": "a", "target": 200}],
+        "table_parameters": [{"table": "t", "parameters": {"fillfactor": 80, "toast.autovacuum_enabled": False}}],
+    }
+    table.settle(**first)
+    # pg_stats_ext has a row only for what ANALYZE has filled.
+    assert table.value("SELECT count(*) FROM pg_stats_ext WHERE tablename = 't'") == 2
+    second: dict[str, Any] = {
+        "statistics": [
+            {"name": "s", "table": "t", "columns": ["b", "a"], "kinds": ["ndistinct"], "target": 50, "comment": "Both"},
+            {"name": "e", "table": "t", "state": "absent"},
+        ],
+        "column_statistics": [{"table": "t", "column": "a", "target": -1}],
+        "table_parameters": [{"table": "t", "parameters": {"fillfactor": None, "autovacuum_enabled": "false"}}],
+    }
+    done = table.settle(**second)
+    assert done.said == [
+        ("public.t", "alter"),
+        ("public.s", "replace"),
+        ("public.e", "drop"),
+        ("public.t", "alter"),
+    ]
+    assert table.value("SELECT reloptions FROM pg_class WHERE relname = 't'") == ["autovacuum_enabled=false"]
+    assert table.value("SELECT obj_description(oid, 'pg_statistic_ext') FROM pg_statistic_ext") == f"Both {MARK}"
+
+
+def test_a_run_that_changes_nothing_is_one_connection_and_few_queries(
+    table: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declared = [index(f"x{n}", "a", {"expression": f"b + {n}"}) for n in range(9)]
+    table.settle(indexes=declared)
+    opened: list[Any] = []
+    connect = psycopg2.connect
+    monkeypatch.setattr(psycopg2, "connect", lambda **parameters: opened.append(parameters) or connect(**parameters))
+    done = table.optimise(indexes=declared)
+    assert not done.changed
+    assert len(opened) == 1
+    # Connection and settings 2, catalog 4, the twin of the table 6, and 4 for each index.
+    assert done.result["query_count"] <= 12 + 4 * 9
+
+
+def test_what_a_role_may_not_do_is_said(table: Database) -> None:
+    done = table.optimise(login_user="stranger", indexes=[index("x", "b")])
+    assert done.failed
+    assert "table public.t belongs to owner, and stranger is not a member of that role" in done.msg
+    table.execute(f"REVOKE TEMPORARY ON DATABASE {table.name} FROM PUBLIC")
+    done = table.optimise(login_user="stranger", indexes=[index("x", "b")])
+    assert "grant it TEMPORARY on the database" in done.msg
+
+
+def test_a_session_role_owns_what_is_made(table: Database) -> None:
+    view = {"name": "v", "query": "SELECT a FROM t"}
+    done = table.settle(login_user="postgres", session_role="owner", materialized_views=[view])
+    assert done.result["role"] == "owner"
+    assert table.value("SELECT pg_get_userbyid(relowner) FROM pg_class WHERE relname = 'v'") == "owner"
