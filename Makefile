@@ -24,7 +24,6 @@ help: ## list the commands
 
 lab: lab-hosts ## set up, provision a host, load market data, and show what the optimisation bought
 	@lab/stage 'Provision the hosts' $(LAB) playbooks/site.yml
-	@lab/stage 'Load the market data' $(LAB) playbooks/load_sample_data.yml
 	@lab/stage 'Measure the benefit' $(LAB) playbooks/measure_benefit.yml
 	@lab/summary
 
