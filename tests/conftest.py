@@ -13,4 +13,6 @@ ansible.module_utils.__path__.append(str(ROOT / "plugins" / "module_utils"))
 
 def pytest_configure(config: pytest.Config) -> None:
     """Name the markers."""
-    config.addinivalue_line("markers", "faults: interrupts, blocks and kills servers; takes minutes")
+    config.addinivalue_line(
+        "markers", "faults: interrupts, blocks and kills servers, or repeats on another major; takes minutes"
+    )

@@ -168,8 +168,8 @@ def _reachable(path: Path, user: pwd.struct_passwd | None) -> bool:
 
 
 @contextlib.contextmanager
-def running(major: int) -> Iterator[Server]:
-    """Start a server of a major in a fresh folder, and remove both."""
+def running(major: int, **options: str) -> Iterator[Server]:
+    """Start a server of a major with further settings in a fresh folder, and remove both."""
     user = operating_system_user()
     home = Path(tempfile.mkdtemp(prefix=f"pgopt{major}-", dir="/tmp"))
     path = binaries(major)
@@ -179,7 +179,7 @@ def running(major: int) -> Iterator[Server]:
     if user is not None:
         os.chown(home, user.pw_uid, user.pw_gid)
     home.chmod(0o755)
-    server = Server(major, home, path, user)
+    server = Server(major, home, path, user, options=options)
     server.run(
         "initdb", "-D", str(server.data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"
     )

@@ -56,6 +56,7 @@ SETTINGS: dict[str, str] = {
 }
 LOCK_NOT_AVAILABLE = "55P03"
 DEADLOCK = "40P01"
+CONNECTION_FAILURE = "08006"
 UNDEFINED_TABLE = "42P01"
 
 
@@ -124,7 +125,10 @@ class Session:
         try:
             cursor.execute(query, values)
         except psycopg2.Error as error:
-            raise server_error(error, self.render(query)) from error
+            failure = server_error(error, self.render(query))
+            if failure.sqlstate is None and self.connection.closed:
+                failure = ServerError(failure.message, CONNECTION_FAILURE, failure.statement)
+            raise failure from error
         return cursor
 
     def rows(self, query: Any, values: Sequence[Any] | None = None) -> list[Row]:

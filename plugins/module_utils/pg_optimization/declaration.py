@@ -44,12 +44,10 @@ class Reader:
         if not isinstance(value, str):
             self.refuse(f"{what} is {value!r} and not a text: quote it in YAML")
             return ""
-        if not value or "\0" in value:
-            self.refuse(f"{what} is empty or has a NUL character")
+        if why := "is empty" if not value else sqltext.unfit(value):
+            self.refuse(f"{what} {why}")
         elif (size := len(value.encode(errors="surrogatepass"))) > LIMIT:
             self.refuse(f"{what} {display(value)} has {size} bytes, PostgreSQL keeps {LIMIT}")
-        elif any("\ud800" <= character <= "\udfff" for character in value):
-            self.refuse(f"{what} is not valid Unicode")
         return value
 
     def sql(self, value: Any, what: str) -> str:
@@ -81,7 +79,10 @@ class Reader:
             name = self.identifier(key, f"name of a {what}").lower()
             if isinstance(item, (list, dict)):
                 self.refuse(f"{what} {name} is not a single value")
-            found.append((name, parameter_text(item)))
+            text = parameter_text(item)
+            if text is not None and (why := sqltext.unfit(text)):
+                self.refuse(f"{what} {name} {why}")
+            found.append((name, text))
         return tuple(sorted(found))
 
     def set_parameters(self, value: Any, what: str = "storage parameter") -> tuple[tuple[str, str], ...]:
@@ -96,8 +97,8 @@ class Reader:
         """Return a comment; the mark is ours to write."""
         if value is None:
             return None
-        if "\0" in value or MARK in value:
-            self.refuse(f"comment contains a NUL character or the mark {MARK!r}")
+        if why := sqltext.unfit(value) or (f"contains the mark {MARK!r}" if MARK in value else None):
+            self.refuse(f"comment {why}")
         return str(value).strip()
 
     def choice(self, value: Any, what: str, allowed: Iterable[str]) -> str | None:

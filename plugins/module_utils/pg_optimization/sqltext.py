@@ -50,10 +50,19 @@ def _skip(text: str, match: re.Match[str]) -> int:
     return match.end()
 
 
-def flaw(text: str) -> str | None:
-    """Return why `text` is not one closed piece of SQL, or None where it is."""
+def unfit(text: str) -> str | None:
+    """Return why a text cannot reach the server at all, or None where it can."""
     if "\0" in text:
         return "contains a NUL character"
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        return "is not valid Unicode"
+    return None
+
+
+def flaw(text: str) -> str | None:
+    """Return why `text` is not one closed piece of SQL, or None where it is."""
+    if why := unfit(text):
+        return why
     position = 0
     stack: list[str] = []
     while match := _TOKEN.search(text, position):
