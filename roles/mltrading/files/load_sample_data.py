@@ -33,8 +33,6 @@ from psycopg2 import sql
 
 # The version of the data: raised whenever a change of the SQL changes a row.
 VERSION = 1
-# Rows of one batch, about: what one transaction sorts, 50 MB.
-BATCH_ROWS = 50_000
 # AAPL, MSFT, IBM, GOOG and FB.
 REAL_SYMBOLS = 5
 # Who made a row. Tables with a source are sample data by it, the others by a mark in a JSON column.
@@ -69,6 +67,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--end-time", default="", help="UTC, as 2026-01-31T15:00; empty: the current minute")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--batch-rows", type=int, default=50_000, help="rows of one transaction, about, which it sorts")
     found = parser.parse_args()
     if not REAL_SYMBOLS <= found.symbols <= found.rows:
         parser.error("there are at least five symbols, and a row for each")
@@ -76,15 +75,17 @@ def arguments() -> argparse.Namespace:
 
 
 def connect(options: argparse.Namespace) -> psycopg2.extensions.connection:
-    """Connect in UTC as the owner of the tables. Nothing waits longer than 10 s for a lock."""
+    """Connect in UTC as the owner of the tables.
+
+    Commits are synchronous: VACUUM does not mark a page as visible to all while a commit on it may still be lost.
+    """
     connection = psycopg2.connect(
         host=options.host,
         port=options.port,
         dbname=options.database,
         user=options.user,
         application_name="load_sample_data",
-        options="-c TimeZone=UTC -c lock_timeout=10s -c work_mem=64MB -c jit=off -c synchronous_commit=off"
-        " -c search_path=pg_catalog,public",
+        options="-c TimeZone=UTC -c work_mem=64MB -c jit=off -c synchronous_commit=on -c search_path=pg_catalog,public",
     )
     with connection, connection.cursor() as cursor:
         cursor.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(options.owner)))
@@ -145,6 +146,7 @@ def begin(connection: psycopg2.extensions.connection, options: argparse.Namespac
     """Empty the tables, in one transaction that first makes sure that they hold nothing else."""
     tables = sql.SQL(", ").join(sql.Identifier("public", table) for table in TABLES)
     with connection, connection.cursor() as cursor:
+        cursor.execute("SET LOCAL lock_timeout = '10s'")
         cursor.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(tables))
         refuse_other_rows(cursor)
         cursor.execute("RESET ROLE")
@@ -185,7 +187,7 @@ def load_batch(options: argparse.Namespace, data: dict, batch: int, first: int, 
 
 def load_batches(connection: psycopg2.extensions.connection, options: argparse.Namespace, data: dict) -> int:
     """Load the batches that are missing, several at a time; return the rows of this run."""
-    size = max(1, BATCH_ROWS * data["symbols"] // data["rows"])
+    size = max(1, options.batch_rows * data["symbols"] // data["rows"])
     starts = range(0, data["symbols"], size)
     batches = [(0, 0, 0)] + [(n, s, min(s + size, data["symbols"])) for n, s in enumerate(starts, start=1)]
     with connection, connection.cursor() as cursor:
@@ -201,6 +203,23 @@ def load_batches(connection: psycopg2.extensions.connection, options: argparse.N
     return total
 
 
+def vacuum(cursor: psycopg2.extensions.cursor, name: sql.Identifier) -> None:
+    """Vacuum and analyse until every page is visible to all, which index-only scans need.
+
+    A snapshot that is older than the load keeps pages from that, such as one of autovacuum, which passes. After a
+    while it is left to autovacuum.
+    """
+    cursor.execute(sql.SQL("VACUUM (ANALYZE) {}").format(name))
+    for _ in range(20):
+        # Pages at the end that no connection came to use stay new.
+        query = "SELECT relallvisible >= 0.99 * relpages - 64 FROM pg_class WHERE oid = %s::regclass"
+        cursor.execute(query, [name.as_string(cursor)])
+        if cursor.fetchone()[0]:
+            return
+        time.sleep(0.5)
+        cursor.execute(sql.SQL("VACUUM {}").format(name))
+
+
 def finish(connection: psycopg2.extensions.connection, options: argparse.Namespace, data: dict) -> None:
     """Load the logs, declare the data complete, and leave tables as autovacuum would: vacuumed, and views fresh."""
     with connection, connection.cursor() as cursor:
@@ -210,13 +229,12 @@ def finish(connection: psycopg2.extensions.connection, options: argparse.Namespa
     connection.autocommit = True
     with connection.cursor() as cursor:
         for table in TABLES:
-            cursor.execute(sql.SQL("VACUUM (ANALYZE) {}").format(sql.Identifier("public", table)))
-        cursor.execute(
-            "SELECT matviewname FROM pg_matviews WHERE schemaname = 'public' AND matviewowner = current_role"
-        )
+            vacuum(cursor, sql.Identifier("public", table))
+        query = "SELECT matviewname FROM pg_matviews WHERE schemaname = 'public' AND matviewowner = current_role"
+        cursor.execute(query)
         for (view,) in cursor.fetchall():
             cursor.execute(sql.SQL("REFRESH MATERIALIZED VIEW {}").format(sql.Identifier("public", view)))
-            cursor.execute(sql.SQL("VACUUM (ANALYZE) {}").format(sql.Identifier("public", view)))
+            vacuum(cursor, sql.Identifier("public", view))
 
 
 def load(options: argparse.Namespace) -> dict:

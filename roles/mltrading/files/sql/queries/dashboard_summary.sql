@@ -8,5 +8,4 @@ SELECT
     latest_ma,
     rsi_coverage,
     ma_coverage
-FROM mv_features_dashboard_summary
-ORDER BY symbol;
+FROM mv_features_dashboard_summary;

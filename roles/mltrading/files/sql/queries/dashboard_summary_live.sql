@@ -10,5 +10,4 @@ SELECT
     count(price_ma_short)::float8 / count(*) AS ma_coverage
 FROM feature_engineered_data
 WHERE timestamp >= now() - interval '90 days'
-GROUP BY symbol
-ORDER BY symbol;
+GROUP BY symbol;

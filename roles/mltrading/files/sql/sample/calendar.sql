@@ -19,7 +19,8 @@ hours AS (
         (d.day::date + time '09:30' + s.slot * interval '1 hour')
         AT TIME ZONE 'America/New_York' AT TIME ZONE 'UTC' AS timestamp
     FROM length AS l
-    CROSS JOIN generate_series(l.last_day - (l.bars / 5 + 14) * interval '1 day', l.last_day, interval '1 day') AS d (day)
+    CROSS JOIN
+        generate_series(l.last_day - (l.bars / 5 + 14) * interval '1 day', l.last_day, interval '1 day') AS d (day)
     CROSS JOIN generate_series(0, 6) AS s (slot)
     WHERE extract(ISODOW FROM d.day) < 6
 ),
@@ -32,9 +33,9 @@ needed AS (
             hours.day,
             row_number() OVER (ORDER BY hours.timestamp DESC) AS back
         FROM hours
-        INNER JOIN length ON hours.timestamp <= length.end_time
+        WHERE hours.timestamp <= (SELECT request.end_time FROM request)
     ) AS h
-    INNER JOIN length ON h.back = length.bars
+    INNER JOIN length AS l ON h.back = l.bars
 )
 
 SELECT
