@@ -62,20 +62,20 @@ _setup:
 	@lab/stage 'Set-up' lab/setup
 
 _ansible-lint:
-	ansible-lint --config-file .config/ansible-lint.yml
+	@lab/stage ansible-lint ansible-lint --config-file .config/ansible-lint.yml
 
 _yamllint:
-	yamllint --strict .
+	@lab/stage yamllint yamllint --strict .
 
 _ruff:
-	ruff check .
-	ruff format --check .
+	@lab/stage 'ruff check' ruff check .
+	@lab/stage 'ruff format' ruff format --check .
 
 _mypy:
-	mypy
+	@lab/stage mypy mypy
 
 _shellcheck:
-	shellcheck $(SCRIPTS) lab/common.sh
+	@lab/stage shellcheck shellcheck $(SCRIPTS) lab/common.sh
 
 _sqlfluff:
-	sqlfluff lint --processes 2 --disable-progress-bar $(QUERIES)
+	@lab/stage sqlfluff sqlfluff lint --disable-progress-bar $(QUERIES)
