@@ -182,7 +182,7 @@ def real(new_database: Callable[[str], Database]) -> Database:
 def trading(new_database: Callable[[str], Database]) -> Database:
     """The trading database as a lab has it, with many symbols and bars up to now, and the guide's declaration."""
     database = new_database("trading")
-    database.load(rows=40_000, symbols=100, end_time="")
+    database.load(rows=20_000, symbols=50, end_time="")
     database.declare("guide")
     return database
 

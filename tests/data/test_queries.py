@@ -56,7 +56,7 @@ def test_the_partial_index_of_complete_rows_is_not_used_for_one_of_its_five_cond
 def test_the_view_says_what_the_live_summary_says(trading: Database) -> None:
     view = trading.rows((SQL / "queries" / "dashboard_summary.sql").read_text())
     live = trading.rows((SQL / "queries" / "dashboard_summary_live.sql").read_text())
-    assert len(view) == 100
+    assert len(view) == 50
     assert sorted(view) == sorted(live)
 
 

@@ -33,6 +33,8 @@ from psycopg2 import sql
 
 # The version of the data: raised whenever a change of the SQL changes a row.
 VERSION = 1
+# Lines of the busiest logs, at most: half as many as there are rows.
+LOG_LINES = 40_000
 # AAPL, MSFT, IBM, GOOG and FB.
 REAL_SYMBOLS = 5
 # Who made a row. Tables with a source are sample data by it, the others by a mark in a JSON column.
@@ -114,8 +116,8 @@ def write_request(cursor: psycopg2.extensions.cursor, data: dict, first: int = 0
     cursor.execute(
         "CREATE TEMP TABLE request ON COMMIT DROP AS SELECT %(rows)s::integer AS rows, %(symbols)s::integer AS symbols,"
         " %(seed)s::bigint AS seed, %(end_time)s::timestamp AS end_time,"
-        " %(first)s::integer AS first_symbol, %(last)s::integer AS last_symbol",
-        data | {"first": first, "last": last},
+        " %(first)s::integer AS first_symbol, %(last)s::integer AS last_symbol, %(lines)s::integer AS log_lines",
+        data | {"first": first, "last": last, "lines": min(data["rows"] // 2, LOG_LINES)},
     )
 
 

@@ -1,7 +1,7 @@
 -- Models, predictions and the four log tables: a week of an application's life that ends at the end time. Every row
 -- says "sample": true in its JSON column, and everything that looks random is a hash of the row's number and the seed.
 --
--- The temporary table `request` has one row: seed, end_time (UTC).
+-- The temporary table `request` has one row: seed, end_time (UTC), log_lines (of the busiest logs).
 INSERT INTO public.models (
     model_id, name, version, model_type, parameters, metrics, file_path, status, created_at, updated_at
 )
@@ -64,13 +64,13 @@ SELECT
 FROM (
     SELECT
         n,
-        q.end_time AT TIME ZONE 'UTC' - (40000 - n) * interval '15 seconds' AS at,
+        q.end_time AT TIME ZONE 'UTC' - (q.log_lines - n) * (interval '7 days' / q.log_lines) AS at,
         mltrading_lab.uniform('performance a' || n, q.seed) AS a,
         mltrading_lab.uniform('performance b' || n, q.seed) AS b,
         mltrading_lab.uniform('performance c' || n, q.seed) AS c,
         floor(8 * mltrading_lab.uniform('performance d' || n, q.seed))::integer AS operation
     FROM request AS q
-    CROSS JOIN generate_series(1, 40000) AS n
+    CROSS JOIN generate_series(1, q.log_lines) AS n
 ) AS r
 INNER JOIN (
     VALUES
@@ -103,11 +103,11 @@ SELECT
 FROM (
     SELECT
         n,
-        q.end_time AT TIME ZONE 'UTC' - (3000 - n) * interval '200 seconds' AS at,
+        q.end_time AT TIME ZONE 'UTC' - (q.log_lines / 12 + 1 - n) * (interval '7 days' / (q.log_lines / 12 + 1)) AS at,
         mltrading_lab.uniform('error a' || n, q.seed) AS a,
         floor(4 * mltrading_lab.uniform('error b' || n, q.seed))::integer AS kind
     FROM request AS q
-    CROSS JOIN generate_series(1, 3000) AS n
+    CROSS JOIN generate_series(1, q.log_lines / 12 + 1) AS n
 ) AS r
 INNER JOIN (
     VALUES
@@ -138,10 +138,10 @@ SELECT
 FROM (
     SELECT
         n,
-        q.end_time AT TIME ZONE 'UTC' - (40000 - n) * interval '15 seconds' AS at,
+        q.end_time AT TIME ZONE 'UTC' - (q.log_lines - n) * (interval '7 days' / q.log_lines) AS at,
         mltrading_lab.uniform('system a' || n, q.seed) AS a
     FROM request AS q
-    CROSS JOIN generate_series(1, 40000) AS n
+    CROSS JOIN generate_series(1, q.log_lines) AS n
 ) AS r
 ORDER BY r.n;
 
@@ -166,10 +166,10 @@ SELECT
 FROM (
     SELECT
         n,
-        q.end_time AT TIME ZONE 'UTC' - (15000 - n) * interval '40 seconds' AS at,
+        q.end_time AT TIME ZONE 'UTC' - (q.log_lines / 3 + 1 - n) * (interval '7 days' / (q.log_lines / 3 + 1)) AS at,
         mltrading_lab.uniform('user a' || n, q.seed) AS a,
         mltrading_lab.uniform('user b' || n, q.seed) AS b
     FROM request AS q
-    CROSS JOIN generate_series(1, 15000) AS n
+    CROSS JOIN generate_series(1, q.log_lines / 3 + 1) AS n
 ) AS r
 ORDER BY r.n;
