@@ -335,7 +335,7 @@ options:
     type: bool
     default: false
   concurrently:
-    description: Whether indexes are built and dropped without blocking writes. Turn it off only for a database that
+    description: Whether indexes are built without blocking writes. Turn it off only for a database that
       nobody uses.
     type: bool
     default: true

@@ -1,4 +1,4 @@
-"""A declaration is changed at random, a hundred times: what check mode says is what the run does, and then nothing is left."""
+"""A declaration is changed at random, a hundred times: a check says what the run does, and then nothing is left."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "view that another one stands on": (
         view("SELECT a, count(*) AS n FROM t WHERE a > 1 GROUP BY a", name="mv"),
         "materialized view public.mv",
-        "mv_on_mv",
+        "mv_on_mv; a materialized view that is declared too",
     ),
     "view that a view stands on, without its column": (
         view("SELECT a FROM t", name="mv"),

@@ -197,3 +197,36 @@ def test_names_that_need_quotes_are_carried(db: Database) -> None:
     db.settle(materialized_views=[declared])
     assert db.value('SELECT "x y" FROM "S one"."On It"') == "x"
     assert db.value("""SELECT has_table_privilege('stranger', '"S one"."My View"', 'SELECT')""") is True
+
+
+def test_views_that_stand_on_a_changed_one_are_made_again_in_the_same_run(db: Database) -> None:
+    db.execute(TABLE)
+
+    def declared(query: str) -> list[dict[str, Any]]:
+        return [
+            {
+                "name": "third",
+                "query": "SELECT count(*) AS n FROM second",
+                "indexes": [{"name": "third_n", "columns": ["n"], "unique": True}],
+            },
+            {"name": "second", "query": "SELECT a, n FROM public.first WHERE n > 1"},
+            {"name": "first", "query": query, "indexes": [{"name": "first_a", "columns": ["a"], "unique": True}]},
+        ]
+
+    db.settle(materialized_views=declared(FIRST))
+    db.execute(
+        "SET ROLE owner; CREATE VIEW on_second AS SELECT s.a, f.n FROM second s JOIN first f USING (a); RESET ROLE"
+    )
+    db.execute("SET ROLE owner; CREATE INDEX by_hand ON first (n); CREATE STATISTICS of_first ON a, n FROM first")
+    done = db.settle(materialized_views=declared(SECOND))
+    assert done.said == [
+        ("public.first", "replace"),
+        ("public.second", "replace"),
+        ("public.third", "replace"),
+        (done.actions[3]["name"], "clean"),
+        (done.actions[4]["name"], "clean"),
+    ]
+    assert "stands on materialized view public.first, which is redefined" in done.actions[1]["reason"]
+    assert db.rows("SELECT relname FROM pg_class WHERE relname LIKE '%pgopt%'") == []
+    assert db.value("SELECT count(*) FROM on_second") == 20
+    assert db.definition("by_hand") == "CREATE INDEX by_hand ON public.first USING btree (n)"

@@ -61,7 +61,11 @@ def _attempt(session: Session, step: Step, timeout: float) -> None:
 
 def _in_transaction(session: Session, step: Step, patience: Patience, sleep: Callable[[float], None]) -> None:
     """Run a step in one transaction; while somebody holds what it needs, let go, wait a little and try again."""
-    timeout = ladder(patience.lock_timeout)
+    longest = patience.lock_timeout
+    if step.policy is Policy.SHORT:
+        # Where two wait for each other it is this step that gives way, before the server chooses one of them.
+        longest = min(longest, session.server.deadlock_timeout / 2)
+    timeout = ladder(longest)
     end = time.monotonic() + patience.lock_budget
     attempt = 0
     while True:

@@ -9,7 +9,7 @@ from typing import Any
 from . import queries
 from .connection import Row, Session
 from .model import Declaration, Name
-from .naming import MARK, building, is_own, marked, retired
+from .naming import MARK, building, is_own, marked
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,7 @@ class Relation:
 class FoundStatistics:
     """An extended statistics object of the database."""
 
+    oid: int
     name: Name
     table: Name
     columns: str
@@ -145,6 +146,7 @@ class Dependent:
     name: Name | None
     query: str | None
     options: tuple[str, ...]
+    owner: str
 
 
 @dataclass(frozen=True)
@@ -318,7 +320,6 @@ def observe(session: Session, declaration: Declaration) -> Found:
     """Read what the declaration concerns: its relations, every index on them, and what carries the module's mark."""
     names = [*declaration.tables, *(index.name for index in declaration.all_indexes)]
     names += [building(view.name) for view in declaration.materialized_views]
-    names += [retired(view.name) for view in declaration.materialized_views]
     context = session.row(queries.CONTEXT, (sorted({name.schema for name in names}),))
     rows = session.rows(queries.RELATIONS, (*_pairs(names), MARK, MARK, r"__pgopt_(new|old)_[0-9a-f]{8}$"))
     tables = [row["oid"] for row in rows if row["kind"] in "rpm"]
@@ -356,6 +357,7 @@ def observe(session: Session, declaration: Declaration) -> Found:
         indexes={index.name: index for index in map(_index, indexes)},
         statistics={
             Name(row["schema"], row["name"]): FoundStatistics(
+                oid=row["oid"],
                 name=Name(row["schema"], row["name"]),
                 table=Name(row["table_schema"], row["table_name"]),
                 columns=row["columns"],
@@ -374,6 +376,7 @@ def observe(session: Session, declaration: Declaration) -> Found:
                 name=None if row["name"] is None else Name(row["schema"], row["name"]),
                 query=row["query"],
                 options=tuple(row["options"] or ()),
+                owner=row["owner"] or "",
             )
             for row in dependents
         ),
@@ -381,7 +384,7 @@ def observe(session: Session, declaration: Declaration) -> Found:
             relation.name
             for relation in relations
             if relation.kind == "m"
-            and relation.name not in declared
+            and (relation.name not in declared or is_own(relation.name.name))
             and (marked(relation.comment) or is_own(relation.name.name))
         ),
     )

@@ -106,6 +106,7 @@ class Server:
     role: str
     pid: int
     data_directory: str | None
+    deadlock_timeout: float
 
 
 class Session:
@@ -249,7 +250,8 @@ _FACTS = """
 SELECT pg_catalog.version() AS version, pg_catalog.pg_backend_pid() AS pid, pg_catalog.pg_is_in_recovery() AS standby,
        pg_catalog.current_database() AS database, session_user AS login, current_user AS role,
        CASE WHEN pg_catalog.pg_has_role(session_user, 'pg_read_all_settings', 'USAGE')
-            THEN pg_catalog.current_setting('data_directory', true) END AS data_directory
+            THEN pg_catalog.current_setting('data_directory', true) END AS data_directory,
+       extract(epoch FROM pg_catalog.current_setting('deadlock_timeout')::interval)::float8 AS deadlock_timeout
 """
 
 
@@ -320,6 +322,7 @@ def connect(
             role=session_role or facts["role"],
             pid=facts["pid"],
             data_directory=facts["data_directory"],
+            deadlock_timeout=facts["deadlock_timeout"],
         )
     except BaseException:
         session.close()

@@ -97,7 +97,7 @@ def _steps(
     usable = started is not None and not plain.compare(index, canonical, started)
     steps = []
     if started is not None and not usable:
-        steps.append(plain.drop_step(started.name, started.table, purpose="remove what an interrupted run left"))
+        steps.append(plain.drop_step(started, plain.LEFT))
     if not usable:
         steps.append(
             plain.build_step(

@@ -91,22 +91,21 @@ def compare(index: Index, canonical: Definition, existing: FoundIndex) -> Differ
     return Difference(tuple(rebuild), tuple(alter))
 
 
-def drop_step(name: Name, table: Name, *, partitioned: bool = False, purpose: str = "remove the old one") -> Step:
-    """Return the step that drops an index without blocking, or shortly blocking where it is partitioned."""
-    if partitioned:
-        return step(
-            purpose,
-            Policy.SHORT,
-            [sqlbuild.text("DROP INDEX {}", sqlbuild.ident(name))],
-            Lock(ACCESS_EXCLUSIVE, table),
-            Lock(ACCESS_EXCLUSIVE, name),
-        )
-    return step(
-        purpose,
-        Policy.CONCURRENT,
-        [sqlbuild.text("DROP INDEX CONCURRENTLY {}", sqlbuild.ident(name))],
-        Lock(SHARE_UPDATE_EXCLUSIVE, table),
-    )
+LEFT = "remove what an interrupted run left"
+
+
+def drop_step(found: FoundIndex, purpose: str = "remove the old one", name: Name | None = None) -> Step:
+    """Return the step that drops an index, which by then may have another name.
+
+    It does not block, but for a partitioned index, which can be dropped in no other way.
+    """
+    name = name or found.name
+    if found.partitioned:
+        statement = sqlbuild.text("DROP INDEX {}", sqlbuild.ident(name))
+        locks = (Lock(ACCESS_EXCLUSIVE, found.table), Lock(ACCESS_EXCLUSIVE, name))
+        return step(purpose, Policy.SHORT, [statement], *locks)
+    statement = sqlbuild.text("DROP INDEX CONCURRENTLY {}", sqlbuild.ident(name))
+    return step(purpose, Policy.CONCURRENT, [statement], Lock(SHARE_UPDATE_EXCLUSIVE, found.table))
 
 
 def build_step(index: Index, name: Name, table: Name, *, concurrently: bool, tablespace: str | None = None) -> Step:
@@ -195,7 +194,7 @@ def _build(
     started = found.indexes.get(naming.building(index.name))
     usable = _usable(started, index, canonical, found)
     if started is not None and not usable:
-        steps.append(drop_step(started.name, started.table, purpose="remove what an interrupted run left"))
+        steps.append(drop_step(started, LEFT))
     if not usable:
         place = tablespace_of(index, existing, found) if existing is not None else None
         steps.append(
@@ -203,7 +202,7 @@ def _build(
         )
     steps.append(_swap(index, existing))
     if existing is not None:
-        steps.append(drop_step(naming.retired(index.name), existing.table))
+        steps.append(drop_step(existing, name=naming.retired(index.name)))
     return steps
 
 
@@ -222,7 +221,7 @@ def _absent(index: Index, existing: FoundIndex | None) -> Outcome:
     elif existing.building:
         outcome.warnings.append(f"index {index.name} is being built by another session and was left alone")
     else:
-        drop = drop_step(existing.name, existing.table, partitioned=existing.partitioned, purpose="remove")
+        drop = drop_step(existing, "remove")
         outcome.actions.append(
             Action("index", str(index.name), "drop", "is declared absent", (drop,), before=describe(existing))
         )
@@ -247,9 +246,9 @@ def cleaning(index: Index, found: Found, *, keep_new: bool) -> list[Step]:
     names = [naming.retired(index.name)] if keep_new else [naming.building(index.name), naming.retired(index.name)]
     for name in names:
         if (leftover := found.indexes.get(name)) is not None and not leftover.building:
-            steps.append(drop_step(name, leftover.table, purpose="remove what an interrupted run left"))
+            steps.append(drop_step(leftover, LEFT))
     for leftover in leftovers(index, found):
-        steps.append(drop_step(leftover.name, leftover.table, purpose="remove what an interrupted REINDEX left"))
+        steps.append(drop_step(leftover, "remove what an interrupted REINDEX left"))
     return steps
 
 

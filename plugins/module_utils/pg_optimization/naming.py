@@ -34,9 +34,9 @@ def building(name: Name) -> Name:
     return name.sibling(_own(name.name, "new", *name))
 
 
-def retired(name: Name) -> Name:
-    """Return the name that an object has between its replacement and its removal."""
-    return name.sibling(_own(name.name, "old", *name))
+def retired(name: Name, oid: int | None = None) -> Name:
+    """Return the name that an object has between its replacement and its removal; with an oid, one of its own."""
+    return name.sibling(_own(name.name, "old", *name, *([] if oid is None else [str(oid)])))
 
 
 def on_partition(index: Name, partition: Name, definition: str) -> Name:

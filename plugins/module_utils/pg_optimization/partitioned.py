@@ -79,7 +79,7 @@ class _Tree:
             and not plain.compare(replace(self.index, table=partition.name), self.canonical, leftover)
         )
         if leftover is not None and not stands:
-            self.steps.append(plain.drop_step(name, partition.name, purpose="remove what an interrupted run left"))
+            self.steps.append(plain.drop_step(leftover, plain.LEFT))
         if not stands:
             self.steps.append(plain.build_step(self.index, name, partition.name, concurrently=concurrently))
             size = replace(self.relation, tuples=partition.tuples, bytes=partition.bytes)
@@ -151,15 +151,12 @@ def decide(
             outcome.actions.append(
                 Action("index", str(index.name), "alter", "; ".join(reasons), tuple(steps), before, after)
             )
-        leftover = found.indexes.get(naming.retired(index.name))
-        if leftover is not None:
-            work = plain.drop_step(leftover.name, leftover.table, partitioned=True)
-            reason = "an interrupted run left something"
-            outcome.actions.append(Action("index", str(index.name), "clean", reason, (work,)))
+        if to_clean := plain.cleaning(index, found, keep_new=False):
+            outcome.actions.append(plain.clean_action(index.name, to_clean))
         return outcome
     tree = _Tree(index, canonical, relation, found, existing.name if existing is not None and incomplete else None)
     tree.build(concurrently=concurrently)
-    steps = list(tree.steps)
+    steps = [*plain.cleaning(index, found, keep_new=False), *tree.steps]
     name, new, old = index.name, tree.root, naming.retired(index.name)
     joining = list(tree.joining)
     if not incomplete:
@@ -170,7 +167,7 @@ def decide(
     if joining:
         steps.append(step("join the parts", Policy.SHORT, joining, *tree.locks))
     if existing is not None and not incomplete:
-        steps.append(plain.drop_step(old, index.table, partitioned=True))
+        steps.append(plain.drop_step(existing, name=old))
     what = "create" if existing is None else "complete" if incomplete else "replace"
     reason = "does not exist" if existing is None else "; ".join(difference.rebuild)
     outcome.actions.append(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from . import constraint, index, matview, naming, partitioned, statistics, table
 from .action import SHARE_UPDATE_EXCLUSIVE, Action, Lock, Outcome, Policy, step
 from .catalog import Definition, Found, FoundIndex
-from .model import Declaration, Index, Name, Problem, display
+from .model import Declaration, Index, MaterializedView, Name, Problem, display
 from .normalise import Canonical
 
 
@@ -38,6 +38,36 @@ def is_prefix(short: Definition, long: Definition) -> bool:
     btree = short.tail.startswith("btree ") and long.tail.startswith("btree ")
     serves = btree and short.plain and long.plain and not short.unique and not short.includes
     return serves and len(short.parts) <= len(long.parts) and long.parts[: len(short.parts)] == short.parts
+
+
+def _in_order(declaration: Declaration, canonical: Canonical, found: Found) -> list[MaterializedView]:
+    """Return the views so that each one comes after those it stands on."""
+    order = {name: view.order for name, view in canonical.views.items()}
+    waiting = sorted(declaration.materialized_views, key=lambda view: order.get(view.name, len(order)))
+    stands_on: dict[Name | None, set[Name]] = {}
+    for item in found.dependents:
+        if item.kind == "materialized view":
+            stands_on.setdefault(item.name, set()).add(item.on)
+    ordered: list[MaterializedView] = []
+    while waiting:
+        left = {view.name for view in waiting}
+        free = [view for view in waiting if not stands_on.get(view.name, set()) & (left - {view.name})] or waiting[:1]
+        ordered += free
+        waiting = [view for view in waiting if view not in free]
+    return ordered
+
+
+def _decide_views(declaration: Declaration, canonical: Canonical, found: Found) -> Outcome:
+    outcome = Outcome()
+    declared = frozenset(view.name for view in declaration.materialized_views if view.present)
+    around = matview.Around(declared)
+    for view in _in_order(declaration, canonical, found):
+        decided = matview.decide(view, canonical, found, around, concurrently=declaration.concurrently)
+        if any(action.action == "replace" and action.name == str(view.name) for action in decided.actions):
+            around = matview.Around(declared, (*around.redefined, view.name))
+        outcome.add(decided)
+    outcome.add(matview.retire(found, around))
+    return outcome
 
 
 def _redundant(declaration: Declaration, canonical: Canonical) -> Iterator[str]:
@@ -85,7 +115,7 @@ def _prune(declaration: Declaration, found: Found) -> Outcome:
     for name, item in sorted(found.indexes.items()):
         mine = item.marked and name not in indexes and item.table not in gone and not naming.is_own(name.name)
         if mine and item.constraint is None and item.parent is None and not item.building:
-            work = index.drop_step(name, item.table, partitioned=item.partitioned, purpose="remove")
+            work = index.drop_step(item, "remove")
             outcome.actions.append(
                 Action("index", str(name), "prune", "is marked and not declared", (work,), index.describe(item))
             )
@@ -103,22 +133,14 @@ def _prune(declaration: Declaration, found: Found) -> Outcome:
 def _leftovers(declaration: Declaration, canonical: Canonical, found: Found) -> list[Action]:
     """Return the removal of what killed runs left of objects that are not declared any more."""
     expected = {make(item.name) for item in declaration.all_indexes for make in (naming.building, naming.retired)}
-    expected |= {
-        make(item.name) for item in declaration.materialized_views for make in (naming.building, naming.retired)
-    }
     expected |= partitioned.part_names(declaration, canonical.indexes, found)
-    views = [name for name in found.marked_views if naming.is_own(name.name)]
+    views = {name for name in found.marked_views if naming.is_own(name.name)}
     reason = "an interrupted run left it"
-    actions = [
-        Action("materialized view", str(name), "clean", reason, (matview.drop_step(name, "remove"),)) for name in views
-    ]
+    actions = []
     for name, item in sorted(found.indexes.items()):
-        loose = naming.is_own(name.name) and name not in expected and item.parent is None and not item.partitioned
-        on_view = item.table in views or naming.is_own(item.table.name)
-        if loose and not on_view and not item.building:
-            actions.append(
-                Action("index", str(name), "clean", reason, (index.drop_step(name, item.table, purpose="remove"),))
-            )
+        loose = naming.is_own(name.name) and name not in expected and item.parent is None
+        if loose and item.table not in views and not item.building:
+            actions.append(Action("index", str(name), "clean", reason, (index.drop_step(item, "remove"),)))
     return actions
 
 
@@ -150,9 +172,7 @@ def plan(declaration: Declaration, canonical: Canonical, found: Found) -> Plan:
             outcome.add(table.decide_parameters(item, found))
     for declared in declaration.indexes:
         outcome.add(_decide_index(declared, canonical, found, concurrently=concurrently))
-    order = {name: view.order for name, view in canonical.views.items()}
-    for view in sorted(declaration.materialized_views, key=lambda view: order.get(view.name, len(order))):
-        outcome.add(matview.decide(view, canonical, found, concurrently=concurrently))
+    outcome.add(_decide_views(declaration, canonical, found))
     for item in declaration.table_parameters:
         if item.table in {view.name for view in declaration.materialized_views}:
             outcome.add(table.decide_parameters(item, found))

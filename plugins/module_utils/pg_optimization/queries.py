@@ -143,7 +143,8 @@ WHERE i.indexrelid = 'pg_temp.{{index}}'::regclass
 
 # names (schemas, names), oids of relations, the mark, twice
 STATISTICS = """
-SELECT n.nspname AS schema, s.stxname AS name, tn.nspname AS table_schema, t.relname AS table_name,
+SELECT s.oid::bigint AS oid, n.nspname AS schema, s.stxname AS name,
+       tn.nspname AS table_schema, t.relname AS table_name,
        pg_get_statisticsobjdef_columns(s.oid) AS columns,
        (SELECT string_agg(k::text, ' ' ORDER BY k) FROM unnest(s.stxkind) k WHERE k <> 'e') AS kinds,
        coalesce(s.stxstattarget, -1) AS target, obj_description(s.oid, 'pg_statistic_ext') AS comment,
@@ -155,7 +156,7 @@ JOIN pg_namespace tn ON tn.oid = t.relnamespace
 WHERE (n.nspname, s.stxname) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
    OR s.stxrelid = ANY (%s::oid[])
    OR right(obj_description(s.oid, 'pg_statistic_ext'), length(%s)) = %s
-ORDER BY 1, 2
+ORDER BY 2, 3
 """
 
 # oids of materialized views
@@ -168,7 +169,8 @@ SELECT DISTINCT n.nspname AS on_schema, m.relname AS on_name,
                 CASE WHEN NOT pg_has_role(v.relowner, 'USAGE') THEN format(' of %%s', v.relowner::regrole) END)
             ELSE pg_describe_object(d.classid, d.objid, d.objsubid) END AS label,
        vn.nspname AS schema, v.relname AS name,
-       CASE WHEN v.relkind = 'v' THEN pg_get_viewdef(v.oid) END AS query, v.reloptions AS options
+       CASE WHEN v.relkind = 'v' THEN pg_get_viewdef(v.oid) END AS query, v.reloptions AS options,
+       pg_get_userbyid(v.relowner) AS owner
 FROM pg_class m
 JOIN pg_namespace n ON n.oid = m.relnamespace
 JOIN pg_type y ON y.oid = m.reltype
