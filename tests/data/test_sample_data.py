@@ -90,6 +90,16 @@ def test_the_seven_bars_of_a_generated_day_are_a_real_day(small: Database) -> No
     assert [day for day in days if day[2] == 0] == []
 
 
+def test_a_series_that_is_replayed_many_times_keeps_its_level(fresh: Database) -> None:
+    # Sixty real days are replayed five times.
+    fresh.load(rows=5 * 7 * 300, symbols=5)
+    query = (
+        "SELECT symbol, max(high) / min(low) < 4 FROM feature_engineered_data"
+        " WHERE source = 'generated' GROUP BY symbol ORDER BY symbol"
+    )
+    assert fresh.rows(query) == [(symbol, True) for symbol in sorted(REAL)]
+
+
 def test_the_same_seed_and_end_give_the_same_rows(small: Database, fresh: Database) -> None:
     fresh.load(workers=1, batch_rows=200)
     assert checksum(fresh) == checksum(small)

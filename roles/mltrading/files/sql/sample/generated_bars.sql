@@ -9,15 +9,12 @@
 -- from first_symbol to last_symbol - 1.
 INSERT INTO bars (symbol, timestamp, open, high, low, close, volume, source)
 WITH
--- The real days as proportions: prices over the open, the open over the close before (both adjusted for splits).
-shapes AS MATERIALIZED (
+-- The real days as logarithms of proportions: prices over the open, the open over the close before, splits adjusted for.
+proportions AS (
     SELECT
         r.symbol AS base,
-        row_number() OVER series - 1 AS day,
-        count(*) OVER (PARTITION BY r.symbol) AS days,
-        last_value(r.close) OVER (
-            series RANGE BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING
-        ) AS last_close,
+        r.day,
+        r.close AS last_close,
         coalesce(ln(r.open * r.adjusted_close / r.close / lag(r.adjusted_close) OVER series), 0) AS gap,
         ln(greatest(r.high, r.open, r.close) / r.open) AS high,
         ln(least(r.low, r.open, r.close) / r.open) AS low,
@@ -25,6 +22,25 @@ shapes AS MATERIALIZED (
         r.volume
     FROM mltrading_lab.real_bars AS r
     WINDOW series AS (PARTITION BY r.symbol ORDER BY r.day)
+),
+
+-- Numbered from 0. The mean growth of a day is taken out of the gap, so that a series which is replayed from its end to
+-- its beginning again neither grows out of the column nor shrinks to nothing.
+shapes AS MATERIALIZED (
+    SELECT
+        p.base,
+        row_number() OVER series - 1 AS day,
+        count(*) OVER whole AS days,
+        last_value(p.last_close) OVER whole AS last_close,
+        p.gap - avg(p.gap + p.close) OVER whole AS gap,
+        p.high,
+        p.low,
+        p.close,
+        p.volume
+    FROM proportions AS p
+    WINDOW
+        series AS (PARTITION BY p.base ORDER BY p.day),
+        whole AS (PARTITION BY p.base ORDER BY p.day RANGE BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
 ),
 
 real_symbols AS (
