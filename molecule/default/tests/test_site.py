@@ -31,8 +31,8 @@ def test_the_pooler_runs_and_starts_at_boot(host: Host) -> None:
     assert service.is_enabled
 
 
-@pytest.mark.parametrize("port", [pytest.param(5432, id="postgresql"), pytest.param(6432, id="pgbouncer")])
-def test_the_port_is_served_on_named_addresses_only(host: Host, port: int) -> None:
+@pytest.mark.parametrize("port", [pytest.param("5432", id="postgresql"), pytest.param("6432", id="pgbouncer")])
+def test_the_port_is_served_on_named_addresses_only(host: Host, port: str) -> None:
     listening = host.check_output("ss --listening --tcp --numeric --no-header 'sport = :%s' | awk '{print $4}'", port)
     addresses = {line.rpartition(":")[0] for line in listening.splitlines()}
     assert addresses == {"127.0.0.1", host.interface("eth0").addresses[0]}
