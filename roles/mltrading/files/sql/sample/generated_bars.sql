@@ -9,7 +9,7 @@
 -- from first_symbol to last_symbol - 1.
 INSERT INTO bars (symbol, timestamp, open, high, low, close, volume, source)
 WITH
--- The real days as logarithms of proportions: prices over the open, the open over the close before, splits adjusted for.
+-- The real days as logarithms of proportions: prices over the open, the open over the adjusted close before.
 proportions AS (
     SELECT
         r.symbol AS base,
