@@ -578,7 +578,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible.module_utils.pg_optimization.apply import Patience
-from ansible.module_utils.pg_optimization.connection import MISSING, OptimizationError
+from ansible.module_utils.pg_optimization.connection import MISSING
+from ansible.module_utils.pg_optimization.errors import OptimizationError
 from ansible.module_utils.pg_optimization.run import Report, Request, Space, run
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible.module_utils.pg_optimization.connection import OptimizationError
+from ansible.module_utils.pg_optimization.errors import OptimizationError
 from ansible.module_utils.pg_optimization.run import Report, run
 from servers import MAJORS, Server, running
 
@@ -179,10 +179,9 @@ def servers() -> Iterator[Callable[[int], Server]]:
         yield get
 
 
-# The quick part runs on the oldest and on the newest major, `make test` on all.
+# The quick part runs on the oldest major, `make test` on all.
 _MAJORS = [
-    pytest.param(major, id=f"pg{major}", marks=[] if major in (MAJORS[0], MAJORS[-1]) else pytest.mark.faults)
-    for major in MAJORS
+    pytest.param(major, id=f"pg{major}", marks=[] if major == MAJORS[0] else pytest.mark.faults) for major in MAJORS
 ]
 
 

@@ -12,7 +12,7 @@ def main() -> int:
     """Run, and print the result."""
     modules = importlib.import_module("ansible.module_utils")
     modules.__path__.append(str(Path(__file__).resolve().parents[2] / "plugins" / "module_utils"))
-    from ansible.module_utils.pg_optimization.connection import OptimizationError  # noqa: PLC0415 - found from here on
+    from ansible.module_utils.pg_optimization.errors import OptimizationError  # noqa: PLC0415 - found from here on
     from ansible.module_utils.pg_optimization.run import Report, run  # noqa: PLC0415
     from conftest import MODULE  # noqa: PLC0415
 

@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import blockers
+from . import blockers, lock
 from .action import Action, Policy, Step
-from .connection import DEADLOCK, LOCK_NOT_AVAILABLE, OptimizationError, Row, ServerError, Session
+from .connection import Row, Session
+from .errors import DEADLOCK, LOCK_NOT_AVAILABLE, OptimizationError, ServerError
 
 QUERY_CANCELED = "57014"
 
@@ -112,7 +113,7 @@ def run_step(session: Session, step: Step, patience: Patience, sleep: Callable[[
     Raises:
         StepError: the server's error with the statement, its sqlstate and, for a lock, the sessions in the way.
     """
-    if not session.holds_lock():
+    if not lock.holds(session):
         raise StepError(
             "the session has lost the lock that excludes other runs: a reconnection, or a pooler in between"
         )

@@ -10,7 +10,8 @@ from typing import Any
 
 from . import queries
 from .action import Lock
-from .connection import OptimizationError, Row, Session, sql
+from .connection import Row, Session, sql
+from .errors import OptimizationError
 from .model import Name
 
 _WEAKEST_FIRST = [

@@ -5,9 +5,7 @@ The connection is in autocommit mode and every transaction is opened explicitly:
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +19,8 @@ try:
 except ImportError as error:  # reported by the module: the controller needs no psycopg2
     MISSING = error
 
+from .errors import CONNECTION_FAILURE, RefusedError, ServerError, server_error
+
 # The other files compose statements with these, and import no driver.
 __all__ = ["Composable", "Composed", "sql"]
 
@@ -28,8 +28,6 @@ Row = dict[str, Any]
 
 APPLICATION = "postgresql_optimization"
 OLDEST = 150000
-# Session level, one per database: maintenance jobs that build, vacuum or refresh take the same one.
-LOCK = (1885826928, 1)  # 0x70676f70, "pgop"
 
 SETTINGS: dict[str, str] = {
     "TimeZone": "UTC",
@@ -54,45 +52,6 @@ SETTINGS: dict[str, str] = {
     "client_connection_check_interval": "2s",
     "client_min_messages": "notice",
 }
-LOCK_NOT_AVAILABLE = "55P03"
-DEADLOCK = "40P01"
-CONNECTION_FAILURE = "08006"
-UNDEFINED_TABLE = "42P01"
-
-
-class OptimizationError(Exception):
-    """What the module reports as its failure."""
-
-    def __init__(self, message: str, **facts: Any) -> None:
-        """Keep the message and the facts that the result carries beside it."""
-        super().__init__(message)
-        self.message = message
-        self.facts = facts
-
-
-class ServerError(OptimizationError):
-    """An error of the server, with its sqlstate and the statement."""
-
-    def __init__(self, message: str, sqlstate: str | None, statement: str | None) -> None:
-        """Keep the server's message, its five-character code and what was running."""
-        super().__init__(message, sqlstate=sqlstate, statement=statement)
-        self.sqlstate = sqlstate
-        self.statement = statement
-
-
-class RefusedError(OptimizationError):
-    """A connection or a declaration that is refused before the first change."""
-
-
-def server_error(error: Exception, statement: str | None) -> ServerError:
-    """Return the driver's error as one of ours, with the detail and the hint that say what to do."""
-    diagnostics = getattr(error, "diag", None)
-    primary = getattr(diagnostics, "message_primary", None) or str(error).strip() or type(error).__name__
-    parts = [primary]
-    for label, attribute in (("DETAIL", "message_detail"), ("HINT", "message_hint")):
-        if text := getattr(diagnostics, attribute, None):
-            parts.append(f"{label}: {text}")
-    return ServerError("\n".join(parts), getattr(error, "pgcode", None), statement)
 
 
 @dataclass(frozen=True)
@@ -187,56 +146,9 @@ class Session:
         """Open a second connection like this one, for watching."""
         return _open(self.parameters)
 
-    def take_lock(self) -> bool:
-        """Try once for the lock that excludes another run and the maintenance jobs."""
-        return bool(self.row("SELECT pg_catalog.pg_try_advisory_lock(%s, %s) AS taken", LOCK)["taken"])
-
-    def holds_lock(self) -> bool:
-        """Tell whether this very session holds it: not after a reconnection or behind a transaction pooler."""
-        return bool(self.rows(_HOLDS_LOCK, (*LOCK,)))
-
-    def release_lock(self) -> None:
-        """Give the lock back."""
-        self.rows("SELECT pg_catalog.pg_advisory_unlock(%s, %s)", LOCK)
-
     def close(self) -> None:
         """End the session."""
         self.connection.close()
-
-
-_HOLDS_LOCK = """
-SELECT 1 FROM pg_catalog.pg_locks
-WHERE locktype = 'advisory' AND classid = %s AND objid = %s AND objsubid = 2 AND granted
-  AND pid = pg_catalog.pg_backend_pid()
-  AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
-"""
-
-_LOCK_HOLDER = """
-SELECT l.pid, a.usename, a.application_name, a.state, left(a.query, 200) AS query
-FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a USING (pid)
-WHERE l.locktype = 'advisory' AND l.classid = %s AND l.objid = %s AND l.objsubid = 2 AND l.granted
-  AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
-"""
-
-
-def take_lock_within(session: Session, seconds: float, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Poll for the lock, with jitter, and never wait in it: a waiting statement has a snapshot that builds wait for.
-
-    Raises:
-        RefusedError: another session kept the lock; it is named.
-    """
-    end = time.monotonic() + seconds
-    pause = 0.05
-    while not session.take_lock():
-        if time.monotonic() >= end:
-            holders = session.rows(_LOCK_HOLDER, LOCK)
-            raise RefusedError(
-                f"another run or a maintenance job holds the lock of this database since more than {seconds:g} s: "
-                + "; ".join(f"pid {row['pid']} ({row['application_name']}, {row['usename']})" for row in holders),
-                blockers=holders,
-            )
-        sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret
-        pause = min(pause * 2, 2.0)
 
 
 def _open(parameters: Mapping[str, Any]) -> Session:
@@ -266,9 +178,11 @@ def _refuse_transaction_pooling(session: Session, pid: int) -> None:
     other = session.another()
     try:
         for _ in range(5):
+            # A pool hands out the server that was used last, which is the one of this session's last query, or the
+            # one that was not used for longest, which is another for each of this session's queries.
+            ours = session.row("SELECT pg_catalog.pg_backend_pid() AS pid")["pid"]
             other.execute("BEGIN")
             theirs = other.row("SELECT pg_catalog.pg_backend_pid() AS pid")["pid"]
-            ours = session.row("SELECT pg_catalog.pg_backend_pid() AS pid")["pid"]
             other.execute("ROLLBACK")
             if theirs == pid or ours != pid:
                 raise RefusedError(
@@ -303,6 +217,8 @@ def connect(
         number = session.connection.server_version
         if number < OLDEST:
             raise RefusedError(f"the server is PostgreSQL {number // 10000}: 15 is the oldest that is supported")
+        # First of all, as a role may have one that would cut the next statement off.
+        session.execute("SET statement_timeout = 0")
         facts = session.row(_FACTS)
         if facts["standby"]:
             raise RefusedError("the server is a standby: connect to the primary")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from . import compare, naming, space, sqlbuild
 from . import index as plain
-from . import naming, space, sqlbuild
 from .action import ACCESS_EXCLUSIVE, SHARE_UPDATE_EXCLUSIVE, Action, Lock, Outcome, Policy, Step, step
-from .catalog import Constraint, Definition, Found, FoundIndex
 from .connection import sql
 from .model import Index
+from .state import Constraint, Definition, Found, FoundIndex
 
 if TYPE_CHECKING:
     from .connection import Composable
@@ -59,7 +59,7 @@ def _exchange(index: Index, existing: FoundIndex, constraint: Constraint) -> Ste
             sql.Identifier(naming.building(index.name).name),
         )
     ]
-    comment = plain.wanted_comment(index, existing)
+    comment = compare.wanted_comment(index, existing)
     if comment:
         statements.append(sqlbuild.comment_on("INDEX", sqlbuild.ident(index.name), comment))
     if constraint.comment:
@@ -94,7 +94,7 @@ def _steps(
             steps.append(step("alter", Policy.SHORT, statements, Lock(ACCESS_EXCLUSIVE, index.name)))
         return "rebuild", [*steps, _reindex(index, existing)], []
     started = found.indexes.get(naming.building(index.name))
-    usable = started is not None and not plain.compare(index, canonical, started)
+    usable = started is not None and not compare.compare(index, canonical, started)
     steps = []
     if started is not None and not usable:
         steps.append(plain.drop_step(started, plain.LEFT))
@@ -105,7 +105,7 @@ def _steps(
                 naming.building(index.name),
                 index.table,
                 concurrently=concurrently,
-                tablespace=plain.tablespace_of(index, existing, found),
+                tablespace=compare.tablespace_of(index, existing, found),
             )
         )
     steps.append(_exchange(index, existing, constraint))
@@ -124,10 +124,10 @@ def decide(
     outcome = Outcome()
     if canonical is None:
         return outcome
-    difference = plain.compare(index, canonical, existing)
+    difference = compare.compare(index, canonical, existing)
     name = existing.constraint.name if existing.constraint is not None else ""
     relation = found.relations.get(index.table)
-    before, after = plain.describe(existing), plain.describe_declared(index, canonical, found, existing)
+    before, after = compare.describe(existing), compare.describe_declared(index, canonical, found, existing)
     if difference.rebuild:
         what, steps, refusals = _steps(index, canonical, existing, found, concurrently=concurrently)
         for refusal in refusals:
@@ -146,7 +146,7 @@ def decide(
                     after,
                     bytes=size,
                     seconds=space.index_seconds(size, relation, concurrently=True),
-                    tablespace=plain.tablespace_of(index, existing, found),
+                    tablespace=compare.tablespace_of(index, existing, found),
                 )
             )
         return outcome

@@ -3,93 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from . import naming, space, sqlbuild
+from . import compare, naming, space, sqlbuild
 from .action import ACCESS_EXCLUSIVE, SHARE, SHARE_UPDATE_EXCLUSIVE, Action, Lock, Outcome, Policy, Step, step
-from .catalog import Definition, Found, FoundIndex
 from .connection import sql
 from .model import Index, Name
+from .state import Definition, Found, FoundIndex
 
 if TYPE_CHECKING:
     from .connection import Composable
-
-# Parameters that take effect on the existing index; the others shape its pages, so it is built again.
-_LIVE = {"deduplicate_items", "fastupdate", "gin_pending_list_limit", "autosummarize"}
-
-
-@dataclass(frozen=True)
-class Difference:
-    """How a found index differs from the declared one."""
-
-    rebuild: tuple[str, ...] = ()
-    alter: tuple[str, ...] = ()
-
-    def __bool__(self) -> bool:
-        """Tell whether there is any."""
-        return bool(self.rebuild or self.alter)
-
-
-def text(name: Name, table: Name, definition: Definition) -> str:
-    """Return an index as one line of SQL in the server's spelling."""
-    unique = "UNIQUE " if definition.unique else ""
-    options = ", ".join(f"{key}={value}" for key, value in definition.parameters)
-    line = f"CREATE {unique}INDEX {name} ON {table} USING {definition.tail}"
-    return f"{line}\n  WITH ({options})" if options else line
-
-
-def describe(index: FoundIndex) -> str:
-    """Return a found index for a difference view."""
-    lines = [text(index.name, index.table, index.definition)]
-    lines += [f"  TABLESPACE {index.tablespace}"]
-    lines += [f"  comment: {naming.own_comment(index.comment)}"] if naming.own_comment(index.comment) else []
-    lines += [] if index.valid else ["  INVALID"]
-    return "\n".join(lines) + "\n"
-
-
-def describe_declared(index: Index, canonical: Definition, found: Found, existing: FoundIndex | None) -> str:
-    """Return a declared index for a difference view."""
-    comment = wanted_comment(index, existing)
-    lines = [text(index.name, index.table, canonical)]
-    lines += [f"  TABLESPACE {tablespace_of(index, existing, found)}"]
-    lines += [f"  comment: {comment}"] if comment else []
-    return "\n".join(lines) + "\n"
-
-
-def tablespace_of(index: Index, existing: FoundIndex | None, found: Found) -> str:
-    """Return where the index is to be: as declared, else where it is, else the database's default."""
-    return index.tablespace or (existing.tablespace if existing is not None else found.default_tablespace)
-
-
-def wanted_comment(index: Index, existing: FoundIndex | None) -> str:
-    """Return the person's comment that the index is to have: as declared, else as it is."""
-    if index.comment is not None:
-        return index.comment
-    return naming.own_comment(existing.comment) if existing is not None else ""
-
-
-def compare(index: Index, canonical: Definition, existing: FoundIndex) -> Difference:
-    """Return how a found index differs from the declared one."""
-    rebuild: list[str] = []
-    alter: list[str] = []
-    have, want = existing.definition, canonical
-    if existing.table != index.table:
-        rebuild.append(f"is on {existing.table}")
-    if have.unique != want.unique:
-        rebuild.append("is unique" if have.unique else "is not unique")
-    if have.tail != want.tail:
-        rebuild.append(f"is {have.tail}")
-    if have.parameters != want.parameters:
-        names = {name for name, _ in set(have.parameters) ^ set(want.parameters)}
-        message = f"has storage parameters {dict(have.parameters)}"
-        (alter if names <= _LIVE else rebuild).append(message)
-    if index.tablespace is not None and existing.tablespace != index.tablespace:
-        rebuild.append(f"is in tablespace {existing.tablespace}")
-    if not existing.valid:
-        rebuild.append("is INVALID")
-    return Difference(tuple(rebuild), tuple(alter))
-
 
 LEFT = "remove what an interrupted run left"
 
@@ -138,8 +62,8 @@ def _usable(leftover: FoundIndex | None, index: Index, canonical: Definition, fo
     if leftover is None:
         return False
     existing = found.indexes.get(index.name)
-    place = replace(index, tablespace=tablespace_of(index, existing, found))
-    return not compare(place, canonical, leftover)
+    place = replace(index, tablespace=compare.tablespace_of(index, existing, found))
+    return not compare.compare(place, canonical, leftover)
 
 
 def _swap(index: Index, existing: FoundIndex | None) -> Step:
@@ -151,7 +75,7 @@ def _swap(index: Index, existing: FoundIndex | None) -> Step:
         statements.append(sqlbuild.rename("INDEX", name, old.name))
         locks.append(Lock(SHARE_UPDATE_EXCLUSIVE, name))
     statements.append(sqlbuild.rename("INDEX", new, name.name))
-    comment = naming.mark(wanted_comment(index, existing))
+    comment = naming.mark(compare.wanted_comment(index, existing))
     statements.append(sqlbuild.comment_on("INDEX", sqlbuild.ident(name), comment))
     if existing is not None and existing.table == index.table:
         roles, role_locks = role_statements(index, existing)
@@ -196,7 +120,7 @@ def _build(
     if started is not None and not usable:
         steps.append(drop_step(started, LEFT))
     if not usable:
-        place = tablespace_of(index, existing, found) if existing is not None else None
+        place = compare.tablespace_of(index, existing, found) if existing is not None else None
         steps.append(
             build_step(index, naming.building(index.name), index.table, concurrently=concurrently, tablespace=place)
         )
@@ -223,7 +147,7 @@ def _absent(index: Index, existing: FoundIndex | None) -> Outcome:
     else:
         drop = drop_step(existing, "remove")
         outcome.actions.append(
-            Action("index", str(index.name), "drop", "is declared absent", (drop,), before=describe(existing))
+            Action("index", str(index.name), "drop", "is declared absent", (drop,), before=compare.describe(existing))
         )
     return outcome
 
@@ -253,7 +177,7 @@ def cleaning(index: Index, found: Found, *, keep_new: bool) -> list[Step]:
 
 
 def adjust(
-    index: Index, canonical: Definition, existing: FoundIndex, difference: Difference
+    index: Index, canonical: Definition, existing: FoundIndex, difference: compare.Difference
 ) -> tuple[list[str], list[Step]]:
     """Return what can be set on the index that is there: parameters and comment."""
     statements: list[Composable] = []
@@ -285,7 +209,7 @@ def decide(index: Index, canonical: Definition | None, found: Found, *, concurre
     outcome = Outcome()
     if canonical is None:
         return outcome
-    difference = compare(index, canonical, existing) if existing is not None else Difference()
+    difference = compare.compare(index, canonical, existing) if existing is not None else compare.Difference()
     if existing is None or difference:
         check_name(index, existing, found, outcome)
     if outcome.problems:
@@ -294,8 +218,8 @@ def decide(index: Index, canonical: Definition | None, found: Found, *, concurre
         outcome.warnings.append(f"index {index.name} is being built by another session and was left alone")
         return outcome
     relation = found.relations.get(index.table)
-    before = "" if existing is None else describe(existing)
-    after = describe_declared(index, canonical, found, existing)
+    before = "" if existing is None else compare.describe(existing)
+    after = compare.describe_declared(index, canonical, found, existing)
     if existing is None or difference.rebuild:
         steps = cleaning(index, found, keep_new=True)
         steps += _build(index, canonical, found, existing, concurrently=concurrently)
@@ -313,7 +237,7 @@ def decide(index: Index, canonical: Definition | None, found: Found, *, concurre
                 after,
                 bytes=size,
                 seconds=space.index_seconds(size, relation, concurrently=concurrently) if builds else 0.0,
-                tablespace=tablespace_of(index, existing, found),
+                tablespace=compare.tablespace_of(index, existing, found),
             )
         )
         return outcome
@@ -327,7 +251,7 @@ def decide(index: Index, canonical: Definition | None, found: Found, *, concurre
     return outcome
 
 
-def _what(existing: FoundIndex | None, difference: Difference, *, builds: bool) -> tuple[str, str]:
+def _what(existing: FoundIndex | None, difference: compare.Difference, *, builds: bool) -> tuple[str, str]:
     if existing is None:
         return "create", "does not exist" if builds else "does not exist; an interrupted run has built it"
     if not existing.valid:

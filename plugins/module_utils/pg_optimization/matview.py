@@ -9,14 +9,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from . import compare, naming, space, sqlbuild, table
 from . import index as index_rules
 from . import matview_swap as swap
-from . import naming, space, sqlbuild, table
 from .action import ACCESS_EXCLUSIVE, ACCESS_SHARE, Action, Lock, Outcome, Policy, Step, step
-from .catalog import Found, Relation
 from .connection import sql
 from .model import MaterializedView, Name
-from .normalise import Canonical, ViewDefinition
+from .state import Found, Relation
+from .twins import Canonical, ViewDefinition
 
 if TYPE_CHECKING:
     from .connection import Composable
@@ -48,7 +48,7 @@ def _describe_declared(view: MaterializedView, canonical: ViewDefinition, found:
 
 def _own_indexes(view: MaterializedView, canonical: Canonical, found: Found) -> str:
     lines = [
-        index_rules.describe_declared(index, canonical.indexes[index.name], found, None)
+        compare.describe_declared(index, canonical.indexes[index.name], found, None)
         for index in view.indexes
         if index.present and index.name in canonical.indexes
     ]
@@ -198,7 +198,7 @@ def decide(
         return outcome
     if reasons:
         _check_dependents(view, found, outcome, "is to be redefined", around.declared)
-        before = describe(existing) + "".join(map(index_rules.describe, found.indexes_of(view.name)))
+        before = describe(existing) + "".join(map(compare.describe, found.indexes_of(view.name)))
         after = _describe_declared(view, made, found, _own_indexes(view, canonical, found))
         outcome.actions.append(
             Action(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from . import compare, naming, sqlbuild, table
 from . import index as index_rules
-from . import naming, sqlbuild, table
 from .action import ACCESS_EXCLUSIVE, ACCESS_SHARE, Lock, Policy, Step, step
-from .catalog import Dependent, Found, FoundIndex, FoundStatistics, Relation
 from .connection import sql
 from .model import Index, MaterializedView, Name
+from .state import Dependent, Found, FoundIndex, FoundStatistics, Relation
 
 if TYPE_CHECKING:
     from .connection import Composable
@@ -118,8 +118,8 @@ class _Exchange:
         """Build a declared index."""
         existing = self.found.indexes.get(index.name)
         building = naming.building(index.name)
-        declared = replace(index, tablespace=index_rules.tablespace_of(index, existing, self.found))
-        text = naming.mark(index_rules.wanted_comment(index, existing))
+        declared = replace(index, tablespace=compare.tablespace_of(index, existing, self.found))
+        text = naming.mark(compare.wanted_comment(index, existing))
         self.build += [
             sqlbuild.create_index(declared, sql.Identifier(building.name), sqlbuild.ident(self.new)),
             sqlbuild.comment_on("INDEX", sqlbuild.ident(building), text),

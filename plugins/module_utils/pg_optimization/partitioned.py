@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from . import compare, naming, space, sqlbuild
 from . import index as plain
-from . import naming, space, sqlbuild
 from .action import ACCESS_EXCLUSIVE, SHARE, SHARE_UPDATE_EXCLUSIVE, Action, Lock, Outcome, Policy, Step, step
-from .catalog import Definition, Found, FoundIndex, Partition, Relation
 from .connection import sql
 from .model import Declaration, Index, Name
+from .state import Definition, Found, FoundIndex, Partition, Relation
 
 if TYPE_CHECKING:
     from .connection import Composable
@@ -76,7 +76,7 @@ class _Tree:
         stands = (
             leftover is not None
             and leftover.parent is None
-            and not plain.compare(replace(self.index, table=partition.name), self.canonical, leftover)
+            and not compare.compare(replace(self.index, table=partition.name), self.canonical, leftover)
         )
         if leftover is not None and not stands:
             self.steps.append(plain.drop_step(leftover, plain.LEFT))
@@ -135,7 +135,7 @@ def decide(
     existing = found.indexes.get(index.name)
     if canonical is None:
         return outcome
-    difference = plain.compare(index, canonical, existing) if existing is not None else plain.Difference()
+    difference = compare.compare(index, canonical, existing) if existing is not None else compare.Difference()
     other = [reason for reason in difference.rebuild if reason != "is INVALID"]
     incomplete = existing is not None and not existing.valid and not other
     if existing is None or other or incomplete:
@@ -143,8 +143,8 @@ def decide(
         _refuse(index, relation, existing, outcome, differs=bool(other))
     if outcome.problems:
         return outcome
-    before = "" if existing is None else plain.describe(existing)
-    after = plain.describe_declared(index, canonical, found, existing)
+    before = "" if existing is None else compare.describe(existing)
+    after = compare.describe_declared(index, canonical, found, existing)
     if existing is not None and not other and not incomplete:
         reasons, steps = plain.adjust(index, canonical, existing, difference)
         if steps:
@@ -162,7 +162,7 @@ def decide(
     if not incomplete:
         joining += [sqlbuild.rename("INDEX", name, old.name)] if existing is not None else []
         joining.append(sqlbuild.rename("INDEX", new, name.name))
-        comment = naming.mark(plain.wanted_comment(index, existing))
+        comment = naming.mark(compare.wanted_comment(index, existing))
         joining.append(sqlbuild.comment_on("INDEX", sqlbuild.ident(name), comment))
     if joining:
         steps.append(step("join the parts", Policy.SHORT, joining, *tree.locks))
@@ -181,7 +181,7 @@ def decide(
             after,
             bytes=tree.bytes,
             seconds=space.index_seconds(tree.bytes, None, concurrently=concurrently),
-            tablespace=plain.tablespace_of(index, existing, found),
+            tablespace=compare.tablespace_of(index, existing, found),
         )
     )
     return outcome

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from . import constraint, index, matview, naming, partitioned, statistics, table
+from . import compare, constraint, index, matview, naming, partitioned, statistics, table
 from .action import SHARE_UPDATE_EXCLUSIVE, Action, Lock, Outcome, Policy, step
-from .catalog import Definition, Found, FoundIndex
 from .model import Declaration, Index, MaterializedView, Name, Problem, display
-from .normalise import Canonical
+from .state import Definition, Found, FoundIndex
+from .twins import Canonical
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def _prune(declaration: Declaration, found: Found) -> Outcome:
         if mine and item.constraint is None and item.parent is None and not item.building:
             work = index.drop_step(item, "remove")
             outcome.actions.append(
-                Action("index", str(name), "prune", "is marked and not declared", (work,), index.describe(item))
+                Action("index", str(name), "prune", "is marked and not declared", (work,), compare.describe(item))
             )
     declared = {item.name for item in declaration.statistics}
     for name, statistic in sorted(found.statistics.items()):

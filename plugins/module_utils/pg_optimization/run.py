@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import apply, blockers, declaration, space
+from . import apply, blockers, declaration, lock, space
 from .action import Action, Policy
-from .catalog import Found, observe
-from .connection import OptimizationError, RefusedError, Row, Server, Session, connect, take_lock_within
+from .catalog import observe
+from .connection import Row, Server, Session, connect
+from .errors import OptimizationError, RefusedError
 from .model import Declaration, Problem
 from .normalise import normalise
 from .plan import Plan, plan
+from .state import Found
 
 
 @dataclass(frozen=True)
@@ -210,7 +212,7 @@ def run(request: Request, report: Report) -> None:
         if request.check or not made.actions:
             return
         report.changed = False
-        take_lock_within(session, request.lock_wait)
+        lock.take_within(session, request.lock_wait)
         made = _decide(session, wanted, offline, request, report)
         _warn_of_blockers(session, made, report)
         _apply(session, made, request, report)

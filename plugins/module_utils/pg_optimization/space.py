@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from .action import Action
-from .catalog import Found, Relation
 from .model import Index
+from .state import Found, Relation
 
 # Measured on two cores: a btree of 538 MB took 10.3 s, concurrently 1.4 times that.
 _BYTES_A_SECOND = 52e6

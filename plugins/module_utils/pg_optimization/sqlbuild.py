@@ -10,8 +10,8 @@ from .connection import sql
 from .model import Index, Key, MaterializedView, Name, Statistics
 
 if TYPE_CHECKING:
-    from .catalog import FoundIndex, FoundStatistics
     from .connection import Composable, Composed
+    from .state import FoundIndex, FoundStatistics
 
 
 def ident(name: Name) -> Composable:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from . import naming, sqlbuild
 from .action import SHARE_UPDATE_EXCLUSIVE, Action, Lock, Outcome, Policy, step
-from .catalog import Found, FoundStatistics
 from .connection import sql
 from .model import Name, Statistics
-from .normalise import StatisticsDefinition
+from .state import Found, FoundStatistics
+from .twins import StatisticsDefinition
 
 if TYPE_CHECKING:
     from .connection import Composable

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from . import sqlbuild
 from .action import SHARE_UPDATE_EXCLUSIVE, Action, Lock, Outcome, Policy, step
-from .catalog import Found, Relation, parameter
+from .catalog import parameter
 from .connection import sql
 from .model import ColumnStatistics, Name, TableParameters, display
+from .state import Found, Relation
 
 if TYPE_CHECKING:
     from .connection import Composable

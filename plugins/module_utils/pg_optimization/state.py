@@ -1,0 +1,166 @@
+"""The state of a database as values, as far as a declaration concerns it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .model import Name
+from .naming import marked
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What an index is, as the server spells it; equal definitions are the same index under another name.
+
+    `tail` is what follows USING without the storage parameters, `parts` one text for each key column.
+    """
+
+    tail: str
+    unique: bool
+    parameters: tuple[tuple[str, str], ...]
+    parts: tuple[str, ...] = ()
+    plain: bool = True  # no predicate
+    includes: int = 0
+
+    def same(self, other: Definition) -> bool:
+        """Tell whether both are the same but for storage parameters."""
+        return self.tail == other.tail and self.unique == other.unique
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """The constraint that an index backs; kind is p, u or x."""
+
+    name: str
+    kind: str
+    deferrable: bool
+    deferred: bool
+    comment: str | None
+    referenced_by: tuple[str, ...]
+    temporal: bool
+
+
+@dataclass(frozen=True)
+class FoundIndex:
+    """An index of the database."""
+
+    oid: int
+    name: Name
+    table: Name
+    table_oid: int
+    partitioned: bool
+    definition: Definition
+    text: str
+    valid: bool
+    building: bool
+    clustered: bool
+    replica_identity: bool
+    tablespace: str
+    comment: str | None
+    bytes: int
+    constraint: Constraint | None
+    parent: Name | None
+
+    @property
+    def marked(self) -> bool:
+        """Tell whether this module made it."""
+        return marked(self.comment)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a relation; width is the average in bytes as ANALYZE saw it, or the type's."""
+
+    name: str
+    type: str
+    not_null: bool
+    target: int
+    width: int
+    acl: tuple[tuple[str, str, bool], ...]
+    comment: str | None
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A member of a partitioned table's tree, parents before children."""
+
+    oid: int
+    name: Name
+    parent: int
+    kind: str
+    tuples: float
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A table, a view or anything else with a name in pg_class."""
+
+    oid: int
+    name: Name
+    kind: str
+    persistence: str
+    owner: str
+    owned: bool
+    tuples: float
+    bytes: int
+    options: dict[str, str]
+    has_toast: bool
+    tablespace: str
+    comment: str | None
+    populated: bool
+    access_method: str | None
+    query: str | None
+    partition_key: str | None
+    columns: dict[str, Column]
+    partitions: tuple[Partition, ...]
+    acl: tuple[tuple[str, str, bool], ...] | None
+    default_grantees: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FoundStatistics:
+    """An extended statistics object of the database."""
+
+    oid: int
+    name: Name
+    table: Name
+    columns: str
+    kinds: str
+    target: int
+    comment: str | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Dependent:
+    """Something that stands on a relation: of class view, materialized view, or another kind, named."""
+
+    on: Name
+    kind: str
+    label: str
+    name: Name | None
+    query: str | None
+    options: tuple[str, ...]
+    owner: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """The state of the database as far as the declaration concerns it."""
+
+    version: int = 150000
+    role: str = ""
+    temporary: bool = True
+    schemas: dict[str, bool] = field(default_factory=dict)  # name -> may create
+    tablespaces: dict[str, str | None] = field(default_factory=dict)  # name -> path where it has one
+    default_tablespace: str = "pg_default"
+    relations: dict[Name, Relation] = field(default_factory=dict)
+    indexes: dict[Name, FoundIndex] = field(default_factory=dict)
+    statistics: dict[Name, FoundStatistics] = field(default_factory=dict)
+    dependents: tuple[Dependent, ...] = ()
+    marked_views: tuple[Name, ...] = ()
+
+    def indexes_of(self, table: Name) -> list[FoundIndex]:
+        """Return the indexes of one table, in the order of their names."""
+        return sorted((index for index in self.indexes.values() if index.table == table), key=lambda index: index.name)
