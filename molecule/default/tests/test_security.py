@@ -95,7 +95,7 @@ ASKED_OF_THE_SERVER = [
         "on,on,0600,on,ddl",
         id="23-logging",
     ),
-    pytest.param("SHOW log_line_prefix", "%m [%p]: user=%u,db=%d,app=%a,client=%r ", id="23-log-line-prefix"),
+    pytest.param("SHOW log_line_prefix", "%m [%p]: user=%u,db=%d,app=%a,client=%r", id="23-log-line-prefix"),
     pytest.param(
         "SELECT count(*) FROM pg_settings WHERE name LIKE 'debug_print_%' AND setting = 'on'",
         "0",
