@@ -7,8 +7,8 @@ import contextlib
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Database
 from reference_features import features
+from trading_database import Database
 
 SERIES = [
     pytest.param("AAPL", "bokeh_sampledata", 3270, id="real-AAPL"),

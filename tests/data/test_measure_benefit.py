@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import DEFAULTS, SQL, Database
+from trading_database import DEFAULTS, SQL, Database
 
 REQUEST = {
     "declared": [index["name"] for index in DEFAULTS["mltrading_index_sets"]["guide"]],

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import SQL, Database
+from trading_database import SQL, Database
 
 CATALOGUE = yaml.safe_load((SQL / "queries" / "catalogue.yml").read_text())
 each_query = pytest.mark.parametrize("query", [pytest.param(query, id=query["name"]) for query in CATALOGUE])

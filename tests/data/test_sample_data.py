@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import pytest
 from bokeh_sampledata import stocks
-from conftest import END_TIME, REAL, Database
 from psycopg2 import sql
+from trading_database import END_TIME, REAL, Database
 
 SUMMARY = """
 SELECT count(*), count(DISTINCT symbol), max(timestamp)::text FROM feature_engineered_data WHERE source = 'generated'

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from conftest import DEFAULTS, Database
+from trading_database import DEFAULTS, Database
 
 NOTHING: dict[str, list[str]] = {"tables": [], "statements": []}
 
