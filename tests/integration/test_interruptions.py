@@ -264,12 +264,40 @@ def test_a_swap_that_gets_no_lock_names_who_has_it(table: Database) -> None:
         begin = time.monotonic()
         done = table.optimise(lock_budget=1.5, lock_timeout=0.3, **changed)
         assert time.monotonic() - begin > 1.5
-    assert (done.failed, done.result["sqlstate"]) == (True, "55P03")
+    assert (done.failed, done.changed, done.result["sqlstate"]) == (True, True, "55P03")
     assert "In the way: pid" in done.msg
     assert [(row["application"], row["holds"]) for row in done.result["blockers"]] == [
         ("the blocker", "AccessShareLock on v")
     ]
     settled(table, **changed)
+
+
+def test_a_run_that_gets_no_lock_has_changed_nothing(table: Database) -> None:
+    declared = {"table_parameters": [{"table": "t", "parameters": {"fillfactor": 70}}]}
+    with contextlib.closing(table.connect()) as other, other.cursor() as cursor:
+        cursor.execute("SET application_name = 'the blocker'; BEGIN; LOCK TABLE t IN SHARE UPDATE EXCLUSIVE MODE")
+        done = table.optimise(lock_budget=0.5, **declared)
+        assert (done.failed, done.changed, done.result["sqlstate"]) == (True, False, "55P03")
+        assert "the blocker" in done.msg
+    settled(table, **declared)
+
+
+def test_autovacuum_yields() -> None:
+    with running(MAJORS[0], autovacuum="on", autovacuum_naptime="1s", log_autovacuum_min_duration="0") as server:
+        name = server.create_database()
+        with contextlib.closing(server.connect(name)) as session:
+            db = Database(server, name, session)
+            db.execute(TABLE)
+            db.execute("ALTER TABLE t SET (autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1)")
+            db.execute(
+                "DELETE FROM t WHERE id % 2 = 0; INSERT INTO t (a, b) SELECT n, 0 FROM generate_series(5000, 9000) n"
+            )
+            query = (
+                "SELECT 1 FROM pg_stat_activity WHERE backend_type = 'autovacuum worker' AND query LIKE '%public.t%'"
+            )
+            until(lambda: db.rows(query), 60)
+            declared = {"table_parameters": [{"table": "t", "parameters": {"fillfactor": 70}}]}
+            assert db.optimise(lock_budget=6.0, **declared).msg == ""
 
 
 def test_a_swap_waits_until_it_gets_its_lock(table: Database) -> None:

@@ -64,6 +64,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "parameter without a value": (index("a", storage_parameters={"fillfactor": None}), "index public.x", "no value"),
     "unknown tablespace": (index("a", tablespace="nowhere"), "index public.x", "tablespace nowhere does not exist"),
+    "tablespace of others": (index("a", tablespace="pg_global"), "index public.x", "may not create in tablespace"),
     "unique hash": (index("a", method="hash", unique=True), "index public.x", "unique"),
     "include in a hash": (index("a", method="hash", include=["b"]), "index public.x", "included columns"),
     "order in a hash": (index({"name": "a", "order": "desc"}, method="hash"), "index public.x", "ASC/DESC"),

@@ -62,25 +62,31 @@ def _attempt(session: Session, step: Step, timeout: float) -> None:
 
 def _in_transaction(session: Session, step: Step, patience: Patience, sleep: Callable[[float], None]) -> None:
     """Run a step in one transaction; while somebody holds what it needs, let go, wait a little and try again."""
+    deadlock_timeout = session.server.deadlock_timeout
     longest = patience.lock_timeout
     if step.policy is Policy.SHORT:
         # Where two wait for each other it is this step that gives way, before the server chooses one of them.
-        longest = min(longest, session.server.deadlock_timeout / 2)
+        longest = min(longest, deadlock_timeout / 2)
     timeout = ladder(longest)
     end = time.monotonic() + patience.lock_budget
     attempt = 0
+    wait = timeout(attempt)
     while True:
         try:
-            _attempt(session, step, timeout(attempt))
+            _attempt(session, step, wait)
             return
         except ServerError as error:
             if error.sqlstate not in {LOCK_NOT_AVAILABLE, DEADLOCK}:
                 raise _failure(step, error, []) from error
+            rows = blockers.holders(session, step.locks)
             if time.monotonic() >= end:
-                raise _failure(step, error, blockers.holders(session, step.locks)) from error
+                raise _failure(step, error, rows) from error
         pause = timeout(attempt) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, not a secret
         sleep(min(pause, max(0.0, end - time.monotonic())))
         attempt += 1
+        # Autovacuum yields to who has waited for longer than the server's deadlock_timeout, and to nobody else.
+        autovacuum = bool(rows) and all(row["autovacuum"] for row in rows)
+        wait = deadlock_timeout * 1.5 if autovacuum else timeout(attempt)
 
 
 def _concurrently(session: Session, step: Step, patience: Patience) -> None:
@@ -130,12 +136,23 @@ def run(
     session: Session,
     actions: tuple[Action, ...],
     patience: Patience,
+    touched: Callable[[], None],
     done: Callable[[Action, float], None],
-    sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Execute the actions in order, calling `done` with the seconds that each took."""
+    """Execute the actions in order.
+
+    Args:
+        session: that holds the lock.
+        actions: of the plan.
+        patience: how long to wait.
+        touched: called as soon as something may have changed: a build that fails has left something too.
+        done: called with each action and the seconds that it took.
+    """
     for action in actions:
         begin = time.monotonic()
         for step in action.steps:
-            run_step(session, step, patience, sleep)
+            if step.policy is Policy.CONCURRENT:
+                touched()
+            run_step(session, step, patience)
+            touched()
         done(action, time.monotonic() - begin)

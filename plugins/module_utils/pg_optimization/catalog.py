@@ -193,6 +193,7 @@ def observe(session: Session, declaration: Declaration) -> Found:
         temporary=context["temporary"],
         schemas=dict(context["schemas"] or ()),
         tablespaces=dict(context["tablespaces"]),
+        closed_tablespaces=frozenset(context["closed_tablespaces"]) - {context["default_tablespace"]},
         default_tablespace=context["default_tablespace"],
         relations={relation.name: relation for relation in relations},
         indexes={index.name: index for index in map(_index, indexes)},

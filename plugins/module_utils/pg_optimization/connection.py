@@ -212,7 +212,7 @@ def connect(
         ServerError: the server answered with an error, or not at all.
         RefusedError: too old, a standby, or a transaction pooler.
     """
-    session = _open({"connect_timeout": 10, "application_name": APPLICATION, **parameters})
+    session = _open({"connect_timeout": 10, "application_name": APPLICATION, "client_encoding": "utf8", **parameters})
     try:
         number = session.connection.server_version
         if number < OLDEST:

@@ -43,8 +43,10 @@ def _refusals(index: Index, existing: FoundIndex, constraint: Constraint, found:
     return refusals
 
 
-def _exchange(index: Index, existing: FoundIndex, constraint: Constraint) -> Step:
+def _exchange(index: Index, existing: FoundIndex) -> Step:
     """Return the one statement that exchanges the constraint, with what describes it."""
+    constraint = existing.constraint
+    assert constraint is not None  # noqa: S101 - decide() was called for one that has
     timing = " DEFERRABLE" if constraint.deferrable else ""
     timing += " INITIALLY DEFERRED" if constraint.deferred else ""
     name = sql.Identifier(constraint.name)
@@ -85,14 +87,13 @@ def _reindex(index: Index, existing: FoundIndex) -> Step:
 
 def _steps(
     index: Index, canonical: Definition, existing: FoundIndex, found: Found, *, concurrently: bool
-) -> tuple[str, list[Step], list[str]]:
-    constraint = existing.constraint
-    assert constraint is not None  # noqa: S101 - decide() was called for one that has
+) -> tuple[str, list[Step]]:
+    """Return what is done and how: the same definition is built again in place, another is exchanged."""
     if canonical.same(existing.definition):
         steps = []
         if statements := plain.alter_statements(index, canonical, existing):
             steps.append(step("alter", Policy.SHORT, statements, Lock(ACCESS_EXCLUSIVE, index.name)))
-        return "rebuild", [*steps, _reindex(index, existing)], []
+        return "rebuild", [*steps, _reindex(index, existing)]
     started = found.indexes.get(naming.building(index.name))
     usable = started is not None and not compare.compare(index, canonical, started)
     steps = []
@@ -108,47 +109,43 @@ def _steps(
                 tablespace=compare.tablespace_of(index, existing, found),
             )
         )
-    steps.append(_exchange(index, existing, constraint))
-    return "replace", steps, _refusals(index, existing, constraint, found)
+    steps.append(_exchange(index, existing))
+    return "replace", steps
 
 
 def decide(
-    index: Index,
-    canonical: Definition | None,
-    existing: FoundIndex,
-    found: Found,
-    *,
-    concurrently: bool,
+    index: Index, canonical: Definition | None, existing: FoundIndex, found: Found, *, concurrently: bool
 ) -> Outcome:
     """Decide about a declared index that exists as the index of a constraint."""
     outcome = Outcome()
-    if canonical is None:
+    constraint = existing.constraint
+    if canonical is None or constraint is None:
         return outcome
     difference = compare.compare(index, canonical, existing)
-    name = existing.constraint.name if existing.constraint is not None else ""
     relation = found.relations.get(index.table)
     before, after = compare.describe(existing), compare.describe_declared(index, canonical, found, existing)
     if difference.rebuild:
-        what, steps, refusals = _steps(index, canonical, existing, found, concurrently=concurrently)
-        for refusal in refusals:
-            outcome.refuse(index, f"backs the constraint {name} and differs: {refusal}")
+        if not canonical.same(existing.definition):
+            for refusal in _refusals(index, existing, constraint, found):
+                outcome.refuse(index, f"backs the constraint {constraint.name} and differs: {refusal}")
+        if outcome.problems:
+            return outcome
+        what, steps = _steps(index, canonical, existing, found, concurrently=concurrently)
         size = space.index_bytes(index, relation)
-        reason = f"backs the constraint {name}; " + "; ".join(difference.rebuild + difference.alter)
-        if not refusals:
-            outcome.actions.append(
-                Action(
-                    "index",
-                    str(index.name),
-                    what,
-                    reason,
-                    tuple(steps),
-                    before,
-                    after,
-                    bytes=size,
-                    seconds=space.index_seconds(size, relation, concurrently=True),
-                    tablespace=compare.tablespace_of(index, existing, found),
-                )
+        outcome.actions.append(
+            Action(
+                "index",
+                str(index.name),
+                what,
+                "; ".join([f"backs the constraint {constraint.name}", *difference.rebuild, *difference.alter]),
+                tuple(steps),
+                before,
+                after,
+                bytes=size,
+                seconds=space.index_seconds(size, relation, concurrently=True),
+                tablespace=compare.tablespace_of(index, existing, found),
             )
+        )
         return outcome
     reasons, steps = plain.adjust(index, canonical, existing, difference)
     if steps:

@@ -57,6 +57,8 @@ def _check_schemas(declaration: Declaration, found: Found, canonical: Canonical)
             canonical.refuse(item, f"{found.role} may not create in schema {item.name.schema}")
         if item.tablespace is not None and item.tablespace not in found.tablespaces:
             canonical.refuse(item, f"tablespace {item.tablespace} does not exist")
+        elif item.tablespace in found.closed_tablespaces:
+            canonical.refuse(item, f"{found.role} may not create in tablespace {item.tablespace}")
 
 
 def normalise(session: Session, declaration: Declaration, found: Found, lock_timeout: float = 5.0) -> Canonical:

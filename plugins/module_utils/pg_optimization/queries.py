@@ -9,6 +9,8 @@ SELECT current_user AS role,
         FROM pg_namespace WHERE nspname = ANY (%s::text[])) AS schemas,
        (SELECT json_agg(json_build_array(spcname, nullif(pg_tablespace_location(oid), ''))) FROM pg_tablespace)
            AS tablespaces,
+       (SELECT coalesce(json_agg(spcname), '[]') FROM pg_tablespace
+        WHERE NOT has_tablespace_privilege(oid, 'CREATE')) AS closed_tablespaces,
        (SELECT spcname FROM pg_database d JOIN pg_tablespace s ON s.oid = d.dattablespace
         WHERE d.datname = current_database()) AS default_tablespace
 """
@@ -203,7 +205,9 @@ WHERE s.stxname = '{statistics}' AND s.stxnamespace = pg_my_temp_schema()
 HOLDERS = """
 SELECT DISTINCT a.pid, a.usename AS user, a.application_name AS application, a.state,
        extract(epoch FROM now() - a.xact_start)::float8 AS transaction_seconds, left(a.query, 200) AS query,
-       format('%%s on %%s', l.mode, l.relation::regclass) AS holds
+       format('%%s on %%s', l.mode, l.relation::regclass) AS holds,
+       -- A worker belongs to no role; what it is, is hidden from those who may not read all statistics.
+       a.usesysid IS NULL AND coalesce(a.backend_type = 'autovacuum worker', true) AS autovacuum
 FROM pg_locks l
 JOIN pg_stat_activity a ON a.pid = l.pid
 WHERE l.locktype = 'relation' AND l.granted AND l.pid <> pg_backend_pid()

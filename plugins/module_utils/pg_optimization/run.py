@@ -162,17 +162,17 @@ def _apply(session: Session, made: Plan, request: Request, report: Report) -> No
     results = dict(zip(map(id, made.actions), report.actions, strict=True))
     current: list[Action] = list(made.actions)
 
+    def touched() -> None:
+        report.changed = True
+
     def done(action: Action, seconds: float) -> None:
         results[id(action)].update(state="done", seconds=round(seconds, 3))
-        report.changed = True
         current.remove(action)
 
     try:
-        apply.run(session, made.actions, request.patience, done)
+        apply.run(session, made.actions, request.patience, touched, done)
     except OptimizationError as error:
         results[id(current[0])]["state"] = "failed"
-        # Steps before the one that failed are committed; to say so is right even where none was.
-        report.changed = True
         error.message = f"{current[0].kind} {current[0].name}: {error.message}"
         raise
 

@@ -154,6 +154,7 @@ class Found:
     temporary: bool = True
     schemas: dict[str, bool] = field(default_factory=dict)  # name -> may create
     tablespaces: dict[str, str | None] = field(default_factory=dict)  # name -> path where it has one
+    closed_tablespaces: frozenset[str] = frozenset()  # where the role may not create
     default_tablespace: str = "pg_default"
     relations: dict[Name, Relation] = field(default_factory=dict)
     indexes: dict[Name, FoundIndex] = field(default_factory=dict)
