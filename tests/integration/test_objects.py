@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg2
@@ -15,6 +17,7 @@ INSERT INTO t (a, b, c) SELECT n, n % 10, 'c' || n FROM generate_series(1, 1000)
 ANALYZE t;
 RESET ROLE;
 """
+KEYS: list[tuple[str, list[str]]] = [("x", ["b"]), ("t_ab", ["a", "b"])]
 MARK = "[managed by postgresql_optimization]"
 
 
@@ -240,6 +243,20 @@ def test_an_incomplete_partitioned_index_is_completed(db: Database) -> None:
     assert parts(db, "x") == ALL_PARTS
 
 
+def test_a_partitioned_index_with_an_invalid_part_is_built_again(db: Database) -> None:
+    db.execute(PARTITIONED)
+    db.settle(indexes=[on_p("b")])
+    db.execute(
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'x'::regclass OR indexrelid = "
+        "(SELECT inhrelid FROM pg_inherits JOIN pg_index ON indexrelid = inhrelid "
+        "WHERE inhparent = 'x'::regclass AND indrelid = 'p_1'::regclass)"
+    )
+    done = db.settle(indexes=[on_p("b")])
+    assert done.said == [("public.x", "rebuild")]
+    assert parts(db, "x") == ALL_PARTS
+    assert db.value("SELECT count(*) FROM pg_index WHERE indrelid = 'p_1'::regclass") == 2
+
+
 def test_a_partition_made_later_has_the_index_and_is_no_difference(db: Database) -> None:
     db.execute(PARTITIONED)
     db.settle(indexes=[on_p("b")])
@@ -261,6 +278,46 @@ def test_a_part_of_a_partitioned_index_is_not_replaced_alone(db: Database) -> No
     assert done.failed
     assert "is a part of index public.x" in done.msg
     assert not db.settle(indexes=[{**declared, "columns": ["b"]}]).changed
+
+
+def test_an_invalid_index_of_a_constraint_is_built_again_in_place(table: Database) -> None:
+    table.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 't_ab'::regclass")
+    done = table.settle(indexes=[index("t_ab", "a", "b", unique=True)])
+    assert done.said == [("public.t_ab", "rebuild")]
+    assert [text for text in done.statements if text.startswith("REINDEX INDEX CONCURRENTLY")] != []
+    assert table.value("SELECT indisvalid FROM pg_index WHERE indexrelid = 't_ab'::regclass")
+
+
+@pytest.fixture
+def fast(table: Database) -> Iterator[str]:
+    folder = table.server.home / f"tablespace-{table.name}"
+    folder.mkdir()
+    if table.server.user is not None:
+        os.chown(folder, table.server.user.pw_uid, table.server.user.pw_gid)
+    name = f"fast {table.name}"
+    table.execute(f"""CREATE TABLESPACE "{name}" OWNER owner LOCATION '{folder}'""")
+    yield name
+    table.execute("DROP MATERIALIZED VIEW IF EXISTS v; DROP TABLE t")
+    table.execute(f'DROP TABLESPACE "{name}"')
+
+
+def test_what_is_in_another_tablespace_is_moved(table: Database, fast: str) -> None:
+    def declared(tablespace: str | None) -> dict[str, Any]:
+        return {
+            "indexes": [index(name, *columns, unique=name == "t_ab", tablespace=tablespace) for name, columns in KEYS],
+            "materialized_views": [{"name": "v", "query": "SELECT a FROM t", "tablespace": tablespace}],
+        }
+
+    table.settle(**declared(None))
+    done = table.settle(**declared(fast))
+    assert done.said == [("public.x", "replace"), ("public.t_ab", "rebuild"), ("public.v", "replace")]
+    where = """
+        SELECT DISTINCT spcname FROM pg_class LEFT JOIN pg_tablespace s ON s.oid = reltablespace WHERE relname = ANY (%s)
+    """
+    assert table.rows(where, (["x", "t_ab", "v"],)) == [(fast,)]
+    assert not table.settle(**declared(None)).changed
+    table.settle(**declared("pg_default"))
+    assert table.rows(where, (["x", "t_ab", "v"],)) == [(None,)]
 
 
 def test_statistics_targets_and_parameters_follow_the_declaration(table: Database) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from . import compare, naming, space, sqlbuild
 from . import index as plain
-from .action import ACCESS_EXCLUSIVE, SHARE, SHARE_UPDATE_EXCLUSIVE, Action, Lock, Outcome, Policy, Step, step
+from .action import ACCESS_EXCLUSIVE, SHARE, Action, Lock, Outcome, Policy, Step, step
 from .connection import sql
 from .model import Declaration, Index, Name
 from .state import Definition, Found, FoundIndex, Partition, Relation
@@ -17,16 +17,18 @@ if TYPE_CHECKING:
     from .connection import Composable
 
 
-def part_name(index: Index, partition: Partition, canonical: Definition) -> Name:
-    """Return the name of a partition's part; another definition has another name, so both can stand side by side."""
-    parameters = repr(canonical.parameters) + str(index.tablespace)
-    return naming.on_partition(index.name, partition.name, f"{canonical.unique}{canonical.tail}{parameters}")
+def part_name(index: Index, partition: Partition, canonical: Definition, found: Found) -> Name:
+    """Return the name of a partition's part; beside another index of the name it is another, so both can stand."""
+    existing = found.indexes.get(index.name)
+    beside = str(existing.oid) if existing is not None else ""
+    identity = f"{beside} {canonical.unique} {canonical.tail} {canonical.parameters} {index.tablespace}"
+    return naming.on_partition(index.name, partition.name, identity)
 
 
 def part_names(declaration: Declaration, canonical: Mapping[Name, Definition], found: Found) -> set[Name]:
     """Return the names of all parts that the declared indexes have or will have; other loose parts are leftovers."""
     return {
-        part_name(item, partition, canonical[item.name])
+        part_name(item, partition, canonical[item.name], found)
         for item in declaration.indexes
         if item.name in canonical and item.table in found.relations
         for partition in found.relations[item.table].partitions
@@ -65,13 +67,8 @@ class _Tree:
         parent = self.index_of[partition.parent]
         attached = _part_of(partition, self.attached[partition.parent], self.found)
         if attached is not None:
-            if not attached.valid:
-                reindex = sqlbuild.text("REINDEX INDEX CONCURRENTLY {}", sqlbuild.ident(attached.name))
-                self.steps.append(
-                    step("build", Policy.CONCURRENT, [reindex], Lock(SHARE_UPDATE_EXCLUSIVE, partition.name))
-                )
             return
-        name = part_name(self.index, partition, self.canonical)
+        name = part_name(self.index, partition, self.canonical, self.found)
         leftover = self.found.indexes.get(name)
         stands = (
             leftover is not None
@@ -97,7 +94,7 @@ class _Tree:
         if attached is not None:
             self.index_of[partition.oid] = attached.name
             return []
-        name = part_name(self.index, partition, self.canonical)
+        name = part_name(self.index, partition, self.canonical, self.found)
         self.index_of[partition.oid] = name
         table = sqlbuild.ident(partition.name)
         self.joining.append(sqlbuild.create_index(self.index, sql.Identifier(name.name), table, only=True))
@@ -119,6 +116,21 @@ class _Tree:
         self.joining += closing
 
 
+def _completable(existing: FoundIndex, relation: Relation, found: Found) -> bool:
+    """Tell whether an INVALID index only lacks parts. One with an INVALID part stays so, even after its repair."""
+    parts = {relation.oid: existing.name}
+    missing = False
+    for partition in relation.partitions:
+        attached = _part_of(partition, parts.get(partition.parent), found)
+        if attached is None:
+            missing = True
+        elif partition.kind == "p":
+            parts[partition.oid] = attached.name
+        elif not attached.valid:
+            return False
+    return missing
+
+
 def _refuse(index: Index, relation: Relation, existing: FoundIndex | None, outcome: Outcome, *, differs: bool) -> None:
     foreign = [str(partition.name) for partition in relation.partitions if partition.kind == "f"]
     if foreign:
@@ -137,15 +149,16 @@ def decide(
         return outcome
     difference = compare.compare(index, canonical, existing) if existing is not None else compare.Difference()
     other = [reason for reason in difference.rebuild if reason != "is INVALID"]
-    incomplete = existing is not None and not existing.valid and not other
-    if existing is None or other or incomplete:
+    invalid = existing is not None and not existing.valid and not other
+    incomplete = existing is not None and invalid and _completable(existing, relation, found)
+    if existing is None or other or invalid:
         plain.check_name(index, existing, found, outcome)
-        _refuse(index, relation, existing, outcome, differs=bool(other))
+        _refuse(index, relation, existing, outcome, differs=bool(other) or (invalid and not incomplete))
     if outcome.problems:
         return outcome
     before = "" if existing is None else compare.describe(existing)
     after = compare.describe_declared(index, canonical, found, existing)
-    if existing is not None and not other and not incomplete:
+    if existing is not None and not other and not invalid:
         reasons, steps = plain.adjust(index, canonical, existing, difference)
         if steps:
             outcome.actions.append(
@@ -168,7 +181,7 @@ def decide(
         steps.append(step("join the parts", Policy.SHORT, joining, *tree.locks))
     if existing is not None and not incomplete:
         steps.append(plain.drop_step(existing, name=old))
-    what = "create" if existing is None else "complete" if incomplete else "replace"
+    what = "create" if existing is None else "complete" if incomplete else "rebuild" if invalid else "replace"
     reason = "does not exist" if existing is None else "; ".join(difference.rebuild)
     outcome.actions.append(
         Action(

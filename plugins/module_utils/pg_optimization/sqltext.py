@@ -104,8 +104,15 @@ def _has_content(text: str) -> bool:
 
 
 def without_end(text: str) -> str:
-    """Return a query without the semicolon and the space that may end it, comments kept."""
-    return text.strip().rstrip(";").rstrip()
+    """Return a query without the semicolons that may end it, and without the comments behind them."""
+    position = 0
+    while match := _TOKEN.search(text, position):
+        if match["semicolon"] and not _has_content(text[match.start() :].replace(";", " ")):
+            return text[: match.start()].strip()
+        position = _skip(text, match)
+        if position < 0:
+            break
+    return text.strip()
 
 
 def closed(text: str) -> str:

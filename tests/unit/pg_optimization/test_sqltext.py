@@ -68,8 +68,20 @@ def test_what_is_not_closed_is_refused(text: str, piece: str) -> None:
     assert piece in (flaw(text) or "")
 
 
-def test_a_query_may_end_in_a_semicolon() -> None:
-    assert without_end("SELECT 1 ;\n ") == "SELECT 1"
+@pytest.mark.parametrize(
+    ("text", "query"),
+    [
+        pytest.param("SELECT 1", "SELECT 1", id="none"),
+        pytest.param("SELECT 1 ;\n ", "SELECT 1", id="one"),
+        pytest.param("SELECT 1;;\n;", "SELECT 1", id="several"),
+        pytest.param("SELECT 1; -- the end; of it\n", "SELECT 1", id="a comment behind it"),
+        pytest.param("SELECT ';' ; /* ; */", "SELECT ';'", id="one in a string before it"),
+        pytest.param("SELECT 1; SELECT 2;", "SELECT 1; SELECT 2", id="between two queries it stays"),
+        pytest.param("SELECT $$; ", "SELECT $$;", id="in a string that is not closed it stays"),
+    ],
+)
+def test_a_query_may_end_in_a_semicolon(text: str, query: str) -> None:
+    assert without_end(text) == query
 
 
 def test_what_follows_a_comment_is_on_another_line() -> None:
