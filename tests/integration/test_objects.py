@@ -312,7 +312,8 @@ def test_what_is_in_another_tablespace_is_moved(table: Database, fast: str) -> N
     done = table.settle(**declared(fast))
     assert done.said == [("public.x", "replace"), ("public.t_ab", "rebuild"), ("public.v", "replace")]
     where = """
-        SELECT DISTINCT spcname FROM pg_class LEFT JOIN pg_tablespace s ON s.oid = reltablespace WHERE relname = ANY (%s)
+        SELECT DISTINCT spcname FROM pg_class LEFT JOIN pg_tablespace s ON s.oid = reltablespace
+        WHERE relname = ANY (%s)
     """
     assert table.rows(where, (["x", "t_ab", "v"],)) == [(fast,)]
     assert not table.settle(**declared(None)).changed
