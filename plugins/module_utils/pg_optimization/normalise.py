@@ -8,6 +8,7 @@ from .connection import Session
 from .errors import RefusedError
 from .model import Declaration, Index, MaterializedView, Name
 from .state import Found, Relation
+from .table import differing
 from .twins import Canonical, Twins, group
 
 KINDS = ("r", "p", "m")  # tables, partitioned tables, materialized views
@@ -61,6 +62,13 @@ def _check_schemas(declaration: Declaration, found: Found, canonical: Canonical)
             canonical.refuse(item, f"{found.role} may not create in tablespace {item.tablespace}")
 
 
+def _needs_twin(declaration: Declaration, relation: Relation) -> bool:
+    """Tell whether the server must be asked: not about parameters that are as declared."""
+    on = group(declaration, relation.name)
+    changes = [item for item in on.parameters if differing(item.parameters, relation.options)]
+    return bool(on.indexes or on.statistics or changes)
+
+
 def normalise(session: Session, declaration: Declaration, found: Found, lock_timeout: float = 5.0) -> Canonical:
     """Return the declaration in the server's spelling, with everything that it refuses.
 
@@ -85,6 +93,7 @@ def normalise(session: Session, declaration: Declaration, found: Found, lock_tim
     with session.rolled_back():
         session.settings({"lock_timeout": f"{int(lock_timeout * 1000)}ms"}, local=True)
         for relation in tables:
-            twins.table(relation)
+            if _needs_twin(declaration, relation):
+                twins.table(relation)
         twins.views()
     return twins.canonical

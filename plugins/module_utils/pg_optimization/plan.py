@@ -183,7 +183,8 @@ def plan(declaration: Declaration, canonical: Canonical, found: Found) -> Plan:
     outcome.actions += _leftovers(declaration, canonical, found)
     if declaration.prune:
         outcome.add(_prune(declaration, found))
-    undeclared = _undeclared(declaration, found)
+    pruned = {action.name for action in outcome.actions if action.action == "prune"}
+    undeclared = [item for item in _undeclared(declaration, found) if str(item.name) not in pruned]
     return Plan(
         actions=tuple(outcome.actions),
         warnings=tuple(dict.fromkeys([*outcome.warnings, *_warnings(declaration, canonical, undeclared)])),
