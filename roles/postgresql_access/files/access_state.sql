@@ -1,4 +1,5 @@
--- What the cluster has of all that the role decides about, as flat lists of "name=value"; one row.
+-- What the cluster has of all that the role decides about: roles by their names, the rest as flat lists of "name=value";
+-- one row. It holds the roles' verifiers: not to be shown.
 -- The parameter `config_dir` is the folder of pg_hba.conf.
 WITH fragments AS (
     SELECT
@@ -15,6 +16,30 @@ memberships AS (
     GROUP BY m.rolname
 ),
 
+roles AS (
+    SELECT
+        r.rolname,
+        json_build_object(
+            'attributes', array_remove(ARRAY[
+                CASE WHEN r.rolcanlogin THEN 'LOGIN' END,
+                CASE WHEN r.rolsuper THEN 'SUPERUSER' END,
+                CASE WHEN r.rolcreatedb THEN 'CREATEDB' END,
+                CASE WHEN r.rolcreaterole THEN 'CREATEROLE' END,
+                CASE WHEN r.rolreplication THEN 'REPLICATION' END,
+                CASE WHEN r.rolbypassrls THEN 'BYPASSRLS' END
+            ], NULL),
+            'connection_limit', r.rolconnlimit,
+            'expires', r.rolvaliduntil,
+            'verifier', r.rolpassword,
+            'settings', (
+                SELECT coalesce(json_object_agg(split_part(c, '=', 1), substr(c, strpos(c, '=') + 1)), '{}')
+                FROM pg_db_role_setting AS s, unnest(s.setconfig) AS c
+                WHERE s.setrole = r.oid AND s.setdatabase = 0
+            )
+        ) AS role
+    FROM pg_authid AS r
+),
+
 privileges AS (
     SELECT
         d.datname,
@@ -24,6 +49,7 @@ privileges AS (
 )
 
 SELECT json_build_object(
+    'roles', (SELECT json_object_agg(rolname, role) FROM roles),
     'fragments', (
         SELECT coalesce(json_agg(name || '=' || encode(sha256(content), 'hex')), '[]') FROM fragments
     ),
