@@ -12,7 +12,10 @@ scram = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(scram)
 
 # What PostgreSQL 15 keeps of the first password below.
-VERIFIER = "SCRAM-SHA-256$4096:EXRK7mqtyNbilRwiJfGleg==$qrVSvJH3LqoLfdjle0GScZxblxHG0OKjeG2WJsIsDU8=:rKLw7kd6nL0rky+K4OyBtimu8UalbnloT71RU53Sqkk="
+VERIFIER = (
+    "SCRAM-SHA-256$4096:EXRK7mqtyNbilRwiJfGleg=="
+    "$qrVSvJH3LqoLfdjle0GScZxblxHG0OKjeG2WJsIsDU8=:rKLw7kd6nL0rky+K4OyBtimu8UalbnloT71RU53Sqkk="
+)
 
 CASES = [
     pytest.param("correct-horse-battery", VERIFIER, True, id="the-password"),
