@@ -44,8 +44,10 @@ test-fast: _setup ## lint, unit tests and the quick integration tests: no contai
 lint: _setup ## ansible-lint, yamllint, ruff, mypy, shellcheck and sqlfluff
 	@$(MAKE) --jobs=2 --output-sync=target $(LINTERS)
 
-bench: _setup ## measure side by side what the optimisation and the jobs cost and save
-	@pytest tests/bench
+bench: _setup ## measure how long the site takes on a blank host, and a second time
+	@lab/stage 'Docker Engine' lab/docker
+	@lab/stage 'Host images' lab/image bookworm trixie
+	@lab/stage 'The site on a blank host, and again' python tests/bench/bench_play.py
 
 docs: _setup ## write the variable tables of the roles' READMEs
 	@python -m mltrading_db.role_readme

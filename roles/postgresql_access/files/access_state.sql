@@ -1,11 +1,12 @@
--- What the cluster has of all that the role decides about: roles by their names, the rest as flat lists of "name=value";
--- one row. It holds the roles' verifiers: not to be shown.
+-- What the cluster has of all that the role decides about: roles by their names, the rest as flat lists of
+-- "name=value"; one row. It holds the roles' verifiers: not to be shown.
 -- The parameter `config_dir` is the folder of pg_hba.conf.
 WITH fragments AS (
     SELECT
         f.name,
         pg_read_binary_file(%(config_dir)s || '/pg_hba.d/' || f.name) AS content
     FROM pg_ls_dir(%(config_dir)s || '/pg_hba.d', TRUE, FALSE) AS f (name)
+    WHERE right(f.name, 5) = '.conf'
 ),
 
 memberships AS (
@@ -59,7 +60,10 @@ SELECT json_build_object(
     ),
     'memberships', (SELECT coalesce(json_agg(membership), '[]') FROM memberships),
     'owners', (SELECT json_agg(datname || '=' || pg_get_userbyid(datdba)) FROM pg_database),
-    'public', (SELECT coalesce(json_agg(DISTINCT datname), '[]') FROM privileges WHERE grantee = 0),
+    'public', (
+        SELECT coalesce(json_agg(DISTINCT datname), '[]') FROM privileges
+        WHERE grantee = 0
+    ),
     'connect', (
         SELECT coalesce(json_agg(datname || '=' || pg_get_userbyid(grantee)), '[]')
         FROM privileges
