@@ -62,17 +62,38 @@ def secret() -> Callable[[str], str]:
     return lambda name: (EPHEMERAL / "secrets" / name).read_text().split()[0]
 
 
+class Play(Protocol):
+    """Runs a playbook on all hosts of the scenario, or on one."""
+
+    def __call__(
+        self, playbook: Path, *arguments: str, variables: dict[str, Any] | None = None, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """The finished run."""
+        ...
+
+
 @pytest.fixture(scope="session")
-def prediction() -> dict[str, Any]:
+def play() -> Play:
+    """Runs ansible-playbook as a person would, with this scenario's inventory."""
+
+    def run(
+        playbook: Path, *arguments: str, variables: dict[str, Any] | None = None, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        extra = ["--extra-vars", json.dumps(variables)] if variables else []
+        return subprocess.run(
+            ["ansible-playbook", "--inventory", EPHEMERAL / "inventory", *arguments, *extra, playbook],
+            env=os.environ | {"ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg")} | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def prediction(play: Play) -> dict[str, Any]:
     """The whole site predicted (--check --diff) for hosts that have just converged: the play's JSON document."""
-    inventory = EPHEMERAL / "inventory"
-    run = subprocess.run(
-        ["ansible-playbook", "--inventory", inventory, "--check", "--diff", PROJECT / "playbooks/site.yml"],
-        env=os.environ
-        | {"ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    run = play(PROJECT / "playbooks/site.yml", "--check", "--diff", ANSIBLE_STDOUT_CALLBACK="ansible.posix.json")
     assert run.returncode == 0, run.stdout + run.stderr
     return dict(json.loads(run.stdout[run.stdout.index("{") :]))
