@@ -6,6 +6,7 @@ The numbers are those of docs/security.md, which names the benchmark that each c
 import re
 import ssl
 import subprocess
+from collections.abc import Callable
 
 import pytest
 from conftest import Query
@@ -203,6 +204,14 @@ def test_the_host_answers_as_the_control_says(host: Host, command: str, expected
     answer = host.check_output(command)
     # ps cuts a user's name that is longer than its column on one release and not on the other.
     assert answer in {expected, "pgbouncer"} if expected.endswith("+") else answer == expected
+
+
+SECRETS = ("mltrading_rw_password", "mltrading_ro_password", "monitor_password", "pgbouncer_auth_password")
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_28_no_log_on_the_host_holds_a_password(host: Host, secret: Callable[[str], str], name: str) -> None:
+    assert host.run("grep -rlF -- %s /var/log /tmp", secret(name)).stdout == ""
 
 
 def test_1_the_server_comes_from_debian(host: Host, query: Query) -> None:
