@@ -11,6 +11,7 @@ import pytest
 from testinfra.host import Host
 
 PROJECT = Path(__file__).parents[3]
+SITE = PROJECT / "playbooks/site.yml"
 EPHEMERAL = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
 
 
@@ -94,6 +95,6 @@ def play() -> Play:
 @pytest.fixture(scope="session")
 def prediction(play: Play) -> dict[str, Any]:
     """The whole site predicted (--check --diff) for hosts that have just converged: the play's JSON document."""
-    run = play(PROJECT / "playbooks/site.yml", "--check", "--diff", ANSIBLE_STDOUT_CALLBACK="ansible.posix.json")
+    run = play(SITE, "--check", "--diff", ANSIBLE_STDOUT_CALLBACK="ansible.posix.json")
     assert run.returncode == 0, run.stdout + run.stderr
     return dict(json.loads(run.stdout[run.stdout.index("{") :]))

@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import PROJECT, Play, Query
+from conftest import SITE, Play, Query
 from testinfra.host import Host
 
-SITE = PROJECT / "playbooks/site.yml"
 HOSTS = ("test-bookworm", "test-trixie")
 
 REFUSED = [

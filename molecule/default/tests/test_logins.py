@@ -1,11 +1,13 @@
 """Who may log in where: each role that may does, over the pooler and beside it, and each that may not is refused."""
 
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 
 import psycopg2
 import pytest
-from conftest import Query
+from conftest import SITE, Play, Query
 from testinfra.host import Host
 
 Login = Callable[..., str]
@@ -120,3 +122,26 @@ def test_the_pool_is_the_guide_s(host: Host) -> None:
     values = dict(line.split("=")[:2] for line in shown.splitlines())
     expected = {"listen_port": "6432", "pool_mode": "session", "max_client_conn": "100", "default_pool_size": "25"}
     assert {name: values[name] for name in expected} == expected
+
+
+def test_a_certificate_that_is_brought_along_is_served(
+    host: Host, play: Play, login: Login, address: str, foreign_ca: str, tmp_path: Path
+) -> None:
+    name = str(host.backend.get_hostname())
+    key, certificate, folder = tmp_path / "own.key", tmp_path / "own.crt", Path(foreign_ca).parent
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
+    names = ["-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name},DNS:localhost,IP:{address}"]
+    signed = ["-CA", folder / "ca.crt", "-CAkey", folder / "ca.key", "-keyout", key, "-out", certificate]
+    subprocess.run([*command.split(), *names, *signed], check=True, capture_output=True)
+    brought = {"tls_provided_certificate": certificate, "tls_provided_key": key, "tls_provided_ca": foreign_ca}
+    limit = ("--limit", name, "--tags", "postgresql")
+
+    run = play(SITE, *limit, variables={variable: str(path) for variable, path in brought.items()})
+    assert run.returncode == 0, run.stdout
+    assert login("mltrading_ro", SERVER, sslrootcert=foreign_ca) == "mltrading_ro"
+    with pytest.raises(psycopg2.OperationalError, match="certificate verify failed"):
+        login("mltrading_ro", SERVER)
+
+    run = play(SITE, *limit)
+    assert run.returncode == 0, run.stdout
+    assert login("mltrading_ro", SERVER) == "mltrading_ro"
