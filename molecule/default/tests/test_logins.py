@@ -124,19 +124,27 @@ def test_the_pool_is_the_guide_s(host: Host) -> None:
     assert {name: values[name] for name in expected} == expected
 
 
-def test_a_certificate_that_is_brought_along_is_served(
-    host: Host, play: Play, login: Login, address: str, foreign_ca: str, tmp_path: Path
-) -> None:
-    name = str(host.backend.get_hostname())
+@pytest.fixture
+def own_certificate(host: Host, address: str, foreign_ca: str, tmp_path: Path) -> dict[str, str]:
+    """The variables of a certificate for this host that another authority signed."""
     key, certificate, folder = tmp_path / "own.key", tmp_path / "own.crt", Path(foreign_ca).parent
+    name = host.backend.get_hostname()
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
     names = ["-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name},DNS:localhost,IP:{address}"]
     signed = ["-CA", folder / "ca.crt", "-CAkey", folder / "ca.key", "-keyout", key, "-out", certificate]
     subprocess.run([*command.split(), *names, *signed], check=True, capture_output=True)
-    brought = {"tls_provided_certificate": certificate, "tls_provided_key": key, "tls_provided_ca": foreign_ca}
-    limit = ("--limit", name, "--tags", "postgresql")
+    return {
+        "tls_provided_certificate": str(certificate),
+        "tls_provided_key": str(key),
+        "tls_provided_ca": foreign_ca,
+    }
 
-    run = play(SITE, *limit, variables={variable: str(path) for variable, path in brought.items()})
+
+def test_a_certificate_that_is_brought_along_is_served(
+    host: Host, play: Play, login: Login, foreign_ca: str, own_certificate: dict[str, str]
+) -> None:
+    limit = ("--limit", str(host.backend.get_hostname()), "--tags", "postgresql")
+    run = play(SITE, *limit, variables=own_certificate)
     assert run.returncode == 0, run.stdout
     assert login("mltrading_ro", SERVER, sslrootcert=foreign_ca) == "mltrading_ro"
     with pytest.raises(psycopg2.OperationalError, match="certificate verify failed"):
