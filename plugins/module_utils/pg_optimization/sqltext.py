@@ -94,12 +94,14 @@ def _refused(text: str, match: re.Match[str]) -> str | None:
 
 
 def _has_content(text: str) -> bool:
-    """Tell whether anything but space and comments is there."""
+    """Tell whether anything but space and closed comments is there."""
     position = 0
     while match := _TOKEN.search(text, position):
         if text[position : match.start()].strip() or not (match["line"] or match["block"]):
             return True
         position = _skip(text, match)
+        if position < 0:
+            return True
     return bool(text[position:].strip())
 
 

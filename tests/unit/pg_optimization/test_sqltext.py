@@ -78,6 +78,8 @@ def test_what_is_not_closed_is_refused(text: str, piece: str) -> None:
         pytest.param("SELECT ';' ; /* ; */", "SELECT ';'", id="one in a string before it"),
         pytest.param("SELECT 1; SELECT 2;", "SELECT 1; SELECT 2", id="between two queries it stays"),
         pytest.param("SELECT $$; ", "SELECT $$;", id="in a string that is not closed it stays"),
+        pytest.param("SELECT 1; /* DROP", "SELECT 1; /* DROP", id="before a comment that is not closed it stays"),
+        pytest.param("SELECT 1; /* /* */", "SELECT 1; /* /* */", id="before a nested one that is not closed too"),
     ],
 )
 def test_a_query_may_end_in_a_semicolon(text: str, query: str) -> None:
