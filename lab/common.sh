@@ -22,7 +22,7 @@ install_packages() {
   if [[ $(stat --format=%Y /var/lib/apt/lists/partial 2>/dev/null || echo 0) -lt $age_limit ]]; then
     apt-get update --quiet --quiet
   fi
-  DEBIAN_FRONTEND=noninteractive apt-get install --quiet --quiet --yes --no-install-recommends "$@" >/dev/null
+  DEBIAN_FRONTEND=noninteractive apt-get --option DPkg::Lock::Timeout=300 install --quiet --quiet --yes --no-install-recommends "$@" >/dev/null
 }
 
 engine_answers() {
