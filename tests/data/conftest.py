@@ -7,13 +7,14 @@ import gzip
 from collections.abc import Callable, Iterator
 
 import pytest
-from trading_database import BARS, MAJOR, REAL, SERVERS, Database
+from servers import running
+from trading_database import BARS, MAJOR, REAL, Database
 
 
 @pytest.fixture(scope="session")
 def new_database() -> Iterator[Callable[[str], Database]]:
     """Make databases with the role's tables, empty, on one server that ends with the session."""
-    with SERVERS.running(MAJOR) as server:
+    with running(MAJOR) as server:
         with contextlib.closing(server.connect("postgres")) as connection, connection.cursor() as cursor:
             cursor.execute("CREATE ROLE mltrading_owner; CREATE ROLE mltrading_rw; CREATE ROLE mltrading_ro")
             # As the role postgresql sets it.

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.util
 import json
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.pg_optimization.run import Report, run
+from ansible.modules import postgresql_optimization
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = ROOT / "roles" / "mltrading"
@@ -25,19 +24,6 @@ REAL = ("AAPL", "MSFT", "IBM", "GOOG", "FB")
 END_TIME = "2026-03-13T20:00"
 
 
-def imported(path: Path) -> ModuleType:
-    """Import a file that is on no path: the starter of servers, and the module as Ansible runs it."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-SERVERS = imported(ROOT / "tests" / "integration" / "servers.py")
-MODULE = imported(ROOT / "plugins" / "modules" / "postgresql_optimization.py")
 DEFAULTS = {
     name: value
     for path in sorted((ROLE / "defaults" / "main").glob("*.yml"))
@@ -112,10 +98,10 @@ class Database:
             "materialized_views": views, "statistics": DEFAULTS["mltrading_statistics"],
             "column_statistics": DEFAULTS["mltrading_column_statistics"], "table_parameters": parameters,
         }  # fmt: skip
-        validated = ArgumentSpecValidator(MODULE.argument_spec()).validate(request)
+        validated = ArgumentSpecValidator(postgresql_optimization.argument_spec()).validate(request)
         assert not validated.error_messages, validated.error_messages
         report = Report()
-        run(MODULE.request(dict(validated.validated_parameters), check=False), report)
+        run(postgresql_optimization.request(dict(validated.validated_parameters), check=False), report)
         result: dict[str, Any] = report.result()
         return result
 

@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.pg_optimization.errors import OptimizationError
 from ansible.module_utils.pg_optimization.run import Report, run
+from ansible.modules import postgresql_optimization
 from servers import MAJORS, Server, running
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def _module() -> ModuleType:
-    path = ROOT / "plugins" / "modules" / "postgresql_optimization.py"
-    spec = importlib.util.spec_from_file_location("postgresql_optimization", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-MODULE = _module()
 
 
 @dataclass
@@ -104,7 +87,7 @@ class Database:
             "lock_budget": 5.0,
             **declared,
         }
-        validated = ArgumentSpecValidator(MODULE.argument_spec()).validate(raw)
+        validated = ArgumentSpecValidator(postgresql_optimization.argument_spec()).validate(raw)
         assert not validated.error_messages, validated.error_messages
         return dict(validated.validated_parameters)
 
@@ -112,7 +95,7 @@ class Database:
         """Run the module's work in this process."""
         report = Report()
         try:
-            run(MODULE.request(self.params(**declared), check=check), report)
+            run(postgresql_optimization.request(self.params(**declared), check=check), report)
         except OptimizationError as error:
             return Outcome(True, error.message, report.result(error))
         return Outcome(False, "", report.result())

@@ -7,18 +7,20 @@ import json
 import sys
 from pathlib import Path
 
+PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
+
 
 def main() -> int:
     """Run, and print the result."""
-    modules = importlib.import_module("ansible.module_utils")
-    modules.__path__.append(str(Path(__file__).resolve().parents[2] / "plugins" / "module_utils"))
+    for package in ("module_utils", "modules"):
+        importlib.import_module(f"ansible.{package}").__path__.append(str(PLUGINS / package))
     from ansible.module_utils.pg_optimization.errors import OptimizationError  # noqa: PLC0415 - found from here on
     from ansible.module_utils.pg_optimization.run import Report, run  # noqa: PLC0415
-    from conftest import MODULE  # noqa: PLC0415
+    from ansible.modules import postgresql_optimization  # noqa: PLC0415
 
     report = Report()
     try:
-        run(MODULE.request(json.loads(sys.argv[1]), check=False), report)
+        run(postgresql_optimization.request(json.loads(sys.argv[1]), check=False), report)
     except OptimizationError as error:
         print(json.dumps({"failed": True, "msg": error.message, **report.result(error)}, default=str))  # noqa: T201
         return 1

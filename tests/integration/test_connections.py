@@ -14,12 +14,14 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import MODULE, ROOT, Database
+from ansible.modules import postgresql_optimization
+from conftest import Database
 from pooler import Pooler
 from servers import MAJORS, Server
 
+ROOT = Path(__file__).resolve().parents[2]
 INDEX = {"name": "x", "table": "t", "columns": ["a"]}
-EXAMPLES = yaml.safe_load(MODULE.EXAMPLES)
+EXAMPLES = yaml.safe_load(postgresql_optimization.EXAMPLES)
 
 
 @pytest.fixture

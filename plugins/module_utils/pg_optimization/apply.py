@@ -38,7 +38,7 @@ class StepError(OptimizationError):
 
 def ladder(longest: float) -> Callable[[int], float]:
     """Return the lock timeout of each attempt: from 0.1 s, doubled, to the longest."""
-    return lambda attempt: min(0.1 * 2**attempt, longest) if longest > 0.1 else longest  # noqa: PLR2004
+    return lambda attempt: min(0.1 * 2**attempt, longest)
 
 
 def _milliseconds(seconds: float) -> str:
