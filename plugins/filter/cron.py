@@ -1,0 +1,58 @@
+"""Filters for the five fields of a cron schedule, as crontab(5) of Debian's cron reads them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+# The fields with their smallest and largest value; Sunday is 0 and 7.
+FIELDS = {"minute": (0, 59), "hour": (0, 23), "day of month": (1, 31), "month": (1, 12), "day of week": (0, 7)}
+PART = re.compile(r"(?:\*|(?P<first>\d{1,2})(?:-(?P<last>\d{1,2}))?)(?:/(?P<step>[1-9]\d?))?")
+WINDOW = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
+
+
+def values(field: str, low: int, high: int) -> set[int] | None:
+    """Return the values of a field, None where it is none; names of months and days are not taken."""
+    found: set[int] = set()
+    for text in field.split(","):
+        part = PART.fullmatch(text)
+        if not part or (part["step"] and part["first"] and not part["last"]):
+            return None
+        first = int(part["first"]) if part["first"] else low
+        last = int(part["last"] or part["first"] or high)
+        if not low <= first <= last <= high:
+            return None
+        found |= set(range(first, last + 1, int(part["step"] or 1)))
+    return found
+
+
+def cron_problem(schedule: str, window: str = "") -> str:
+    """Return what is wrong with a schedule, "" for nothing: cron ignores a whole file for one bad line, silently.
+
+    `window` is the time of the day that it keeps to, as 22:00-06:00; "" is the whole day.
+    """
+    fields = schedule.split()
+    if len(fields) != len(FIELDS):
+        return f"'{schedule}' has not the five fields {', '.join(FIELDS)}"
+    read = {name: values(field, *FIELDS[name]) for name, field in zip(FIELDS, fields, strict=True)}
+    wrong = [name for name, found in read.items() if found is None]
+    if wrong:
+        return f"'{schedule}': its {wrong[0]} is not what cron takes"
+    if not window:
+        return ""
+    between = WINDOW.fullmatch(window)
+    if not between:
+        return f"the window '{window}' is not written as 22:00-06:00"
+    begin, end = (int(between[n]) * 60 + int(between[n + 1]) for n in (1, 3))
+    length = (end - begin) % 1440 or 1440
+    times = [hour * 60 + minute for hour in read["hour"] or () for minute in read["minute"] or ()]
+    outside = sorted(time for time in times if (time - begin) % 1440 >= length)
+    return f"'{schedule}' starts at {outside[0] // 60:02}:{outside[0] % 60:02}, outside {window}" if outside else ""
+
+
+class FilterModule:
+    """What Ansible looks for."""
+
+    def filters(self) -> dict[str, Callable[..., object]]:
+        """Return the filters by their names in a template."""
+        return {"cron_problem": cron_problem}
