@@ -1,0 +1,39 @@
+"""The filter that judges a schedule before cron would ignore it."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+SPEC = importlib.util.spec_from_file_location("cron", Path(__file__).parents[2] / "plugins/filter/cron.py")
+assert SPEC is not None
+assert SPEC.loader is not None
+cron = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(cron)
+
+CASES = [
+    pytest.param("15 2 * * *", "", "", id="daily"),
+    pytest.param("*/5 * * * *", "", "", id="every-five-minutes"),
+    pytest.param("0 3,4 1-7 1-12/2 0", "", "", id="lists-ranges-steps"),
+    pytest.param("15 2 * *", "", "has not the five fields", id="a-field-missing"),
+    pytest.param("@daily", "", "has not the five fields", id="a-name"),
+    pytest.param("60 2 * * *", "", "its minute is not", id="minute-60"),
+    pytest.param("0 24 * * *", "", "its hour is not", id="hour-24"),
+    pytest.param("0 2 0 * *", "", "its day of month is not", id="day-0"),
+    pytest.param("0 2 * * mon", "", "its day of week is not", id="a-day-by-name"),
+    pytest.param("0 5-3 * * *", "", "its hour is not", id="a-range-backwards"),
+    pytest.param("5/2 3 * * *", "", "its minute is not", id="a-step-of-one-value"),
+    pytest.param("15 2 * * *", "22:00-06:00", "", id="in-the-window"),
+    pytest.param("0 22 * * *", "22:00-06:00", "", id="as-it-opens"),
+    pytest.param("0 6 * * *", "22:00-06:00", "starts at 06:00, outside 22:00-06:00", id="as-it-closes"),
+    pytest.param("59 21 * * *", "22:00-06:00", "starts at 21:59, outside", id="before-it-opens"),
+    pytest.param("*/5 * * * *", "22:00-06:00", "starts at 06:00, outside", id="all-day"),
+    pytest.param("30 3 * * *", "01:00-03:30", "starts at 03:30, outside", id="within-one-day"),
+    pytest.param("30 3 * * *", "night", "is not written as 22:00-06:00", id="no-window"),
+]
+
+
+@pytest.mark.parametrize(("schedule", "window", "problem"), CASES)
+def test_a_schedule_is_taken_or_refused_with_the_reason(schedule: str, window: str, problem: str) -> None:
+    found = cron.cron_problem(schedule, window)
+    assert (problem in found) if problem else (found == "")
