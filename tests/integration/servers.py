@@ -168,10 +168,10 @@ def _reachable(path: Path, user: pwd.struct_passwd | None) -> bool:
 
 
 @contextlib.contextmanager
-def running(major: int, **options: str) -> Iterator[Server]:
+def running(major: int, *, initdb: tuple[str, ...] = (), folder: str = "pgopt", **options: str) -> Iterator[Server]:
     """Start a server of a major with further settings in a fresh folder, and remove both."""
     user = operating_system_user()
-    home = Path(tempfile.mkdtemp(prefix=f"pgopt{major}-", dir="/tmp"))
+    home = Path(tempfile.mkdtemp(prefix=f"{folder}{major}-", dir="/tmp"))
     path = binaries(major)
     if not _reachable(path, user):
         shutil.copytree(path.parent, home / "pginstall", symlinks=True)
@@ -181,8 +181,9 @@ def running(major: int, **options: str) -> Iterator[Server]:
     home.chmod(0o755)
     server = Server(major, home, path, user, options=options)
     server.run(
-        "initdb", "-D", str(server.data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"
-    )
+        "initdb", "-D", str(server.data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync",
+        *initdb,
+    )  # fmt: skip
     try:
         server.start()
         with contextlib.closing(server.connect("postgres")) as connection, connection.cursor() as cursor:

@@ -364,7 +364,7 @@ CREATE VIEW on_changed AS SELECT a FROM changed;
 CREATE MATERIALIZED VIEW on_top AS SELECT a FROM changed;
 CREATE VIEW on_top_of_all AS SELECT t.a FROM on_top t JOIN changed c USING (a);
 CREATE STATISTICS stats ON a, b FROM t;
-CREATE TABLE p (ts date NOT NULL, a int) PARTITION BY RANGE (ts);
+CREATE TABLE p (ts date NOT NULL, a int, CONSTRAINT p_key UNIQUE (ts)) PARTITION BY RANGE (ts);
 CREATE TABLE p_1 PARTITION OF p FOR VALUES FROM ('2025-01-01') TO ('2025-02-01');
 CREATE TABLE p_2 PARTITION OF p FOR VALUES FROM ('2025-02-01') TO ('2025-03-01');
 CREATE INDEX p_a ON p (a);
@@ -376,6 +376,7 @@ EVERYTHING: dict[str, Any] = {
         {"name": "Invalid", "table": "t", "columns": ["c"]},
         {"name": "t_ab", "table": "t", "columns": ["a", "b"], "unique": True, "include": ["c"]},
         {"name": "p_a", "table": "p", "columns": ["a", "ts"]},
+        {"name": "p_key", "table": "p", "columns": ["ts"], "unique": True, "include": ["a"], "comment": "Key"},
     ],
     "materialized_views": [
         {
@@ -399,7 +400,8 @@ SELECT 'relation', regexp_replace(c.relname, '_part_[0-9a-f]{8}', '_part'), c.re
        CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) END
 FROM pg_class c LEFT JOIN pg_index i ON i.indexrelid = c.oid WHERE c.relnamespace = 'public'::regnamespace
 UNION ALL
-SELECT 'constraint', conname, pg_get_constraintdef(oid), NULL, NULL, NULL, NULL, NULL FROM pg_constraint
+SELECT 'constraint', regexp_replace(conname, '_part_[0-9a-f]{8}', '_part'), pg_get_constraintdef(oid), NULL, NULL, NULL,
+       NULL, NULL FROM pg_constraint
 UNION ALL
 SELECT 'statistics', stxname, pg_get_statisticsobjdef(oid), NULL, obj_description(oid), NULL, NULL, NULL
 FROM pg_statistic_ext

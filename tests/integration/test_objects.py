@@ -271,6 +271,23 @@ def test_a_unique_index_without_the_partition_key_is_refused(db: Database) -> No
     assert "index public.x: unique constraint on partitioned table must include all partitioning columns" in done.msg
 
 
+@pytest.mark.parametrize(
+    ("constraint", "reason"),
+    [
+        ("PRIMARY KEY (ts)", "a partition keeps the primary key that it has"),
+        ("UNIQUE (ts) DEFERRABLE", "it is DEFERRABLE"),
+    ],
+)
+def test_a_constraint_of_a_partitioned_table_that_cannot_be_exchanged_is_refused(
+    db: Database, constraint: str, reason: str
+) -> None:
+    db.execute(f"SET ROLE owner; CREATE TABLE q (ts date NOT NULL, a int, CONSTRAINT q_key {constraint})"
+               " PARTITION BY RANGE (ts); RESET ROLE")  # fmt: skip
+    done = db.optimise(indexes=[{"name": "q_key", "table": "q", "columns": ["ts"], "unique": True, "include": ["a"]}])
+    assert done.failed
+    assert f"backs the constraint q_key of a partitioned table and differs: {reason}" in done.msg
+
+
 def test_a_part_of_a_partitioned_index_is_not_replaced_alone(db: Database) -> None:
     db.execute(PARTITIONED + "CREATE INDEX x ON p (b)")
     declared = {"name": "p_1_b_idx", "table": "p_1", "columns": ["a"]}

@@ -174,6 +174,7 @@ def observe(session: Session, declaration: Declaration) -> Found:
                 row["kind"],
                 float(row["tuples"]),
                 row["bytes"],
+                parameters(row["reloptions"]) | parameters(row["toast_options"], "toast."),
             )
             partitions.setdefault(row["root"], []).append(member)
     relations = [_relation(row, tuple(partitions.get(row["oid"], ()))) for row in rows]

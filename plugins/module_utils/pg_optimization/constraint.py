@@ -17,34 +17,35 @@ if TYPE_CHECKING:
 _KINDS = {"p": "PRIMARY KEY", "u": "UNIQUE"}
 
 
-def _refusals(index: Index, existing: FoundIndex, constraint: Constraint, found: Found) -> list[str]:
+def refusals(index: Index, constraint: Constraint, found: Found) -> list[str]:
     """Return why the constraint cannot be exchanged for one with the declared index."""
-    refusals = []
+    reasons = []
     if constraint.kind not in _KINDS or constraint.temporal:
-        refusals.append("only primary keys and unique constraints can be exchanged")
+        reasons.append("only primary keys and unique constraints can be exchanged")
     if constraint.referenced_by:
-        refusals.append(f"foreign keys refer to it: {', '.join(constraint.referenced_by)}")
-    if existing.partitioned:
-        refusals.append("the table is partitioned")
+        reasons.append(f"foreign keys refer to it: {', '.join(constraint.referenced_by)}")
     if not index.unique or index.method != "btree" or index.where is not None:
-        refusals.append("the declared index is not a unique btree index of the whole table")
+        reasons.append("the declared index is not a unique btree index of the whole table")
     if any(
         key.column is None or key.order == "desc" or key.nulls == "first" or key.opclass or key.collation
         for key in index.keys
     ):
-        refusals.append("its key must be plain columns in their default order")
+        reasons.append("its key must be plain columns in their default order")
     relation = found.relations.get(index.table)
     if constraint.kind == "p" and relation is not None:
         nullable = [key.column for key in index.keys if key.column and not relation.columns[key.column].not_null]
         if nullable:
-            refusals.append(f"columns of a primary key must be NOT NULL: {', '.join(nullable)}")
+            reasons.append(f"columns of a primary key must be NOT NULL: {', '.join(nullable)}")
         if index.nulls_not_distinct:
-            refusals.append("a primary key has no NULLS NOT DISTINCT")
-    return refusals
+            reasons.append("a primary key has no NULLS NOT DISTINCT")
+    return reasons
 
 
-def _exchange(index: Index, existing: FoundIndex) -> Step:
-    """Return the one statement that exchanges the constraint, with what describes it."""
+def exchange_statements(index: Index, existing: FoundIndex, index_clause: Composable) -> list[Composable]:
+    """Return the one statement that exchanges the constraint, and what describes it.
+
+    `index_clause` says what the new one is: the index that it takes, or the columns that it is of.
+    """
     constraint = existing.constraint
     assert constraint is not None  # noqa: S101 - decide() was called for one that has
     timing = " DEFERRABLE" if constraint.deferrable else ""
@@ -54,11 +55,11 @@ def _exchange(index: Index, existing: FoundIndex) -> Step:
     kind = _KINDS[constraint.kind]
     statements: list[Composable] = [
         sqlbuild.text(
-            f"ALTER TABLE {{}} DROP CONSTRAINT {{}}, ADD CONSTRAINT {{}} {kind} USING INDEX {{}}{timing}",
+            f"ALTER TABLE {{}} DROP CONSTRAINT {{}}, ADD CONSTRAINT {{}} {kind} {{}}{timing}",
             table,
             name,
             name,
-            sql.Identifier(naming.building(index.name).name),
+            index_clause,
         )
     ]
     comment = compare.wanted_comment(index, existing)
@@ -68,7 +69,13 @@ def _exchange(index: Index, existing: FoundIndex) -> Step:
         statements.append(
             sqlbuild.text("COMMENT ON CONSTRAINT {} ON {} IS {}", name, table, sql.Literal(constraint.comment))
         )
-    statements += plain.role_statements(index, existing)[0]
+    return statements + plain.role_statements(index, existing)[0]
+
+
+def _exchange(index: Index, existing: FoundIndex) -> Step:
+    """Return the step that has the constraint take the new index."""
+    taken = sqlbuild.text("USING INDEX {}", sql.Identifier(naming.building(index.name).name))
+    statements = exchange_statements(index, existing, taken)
     return step("exchange the constraint", Policy.SHORT, statements, Lock(ACCESS_EXCLUSIVE, index.table))
 
 
@@ -126,7 +133,7 @@ def decide(
     before, after = compare.describe(existing), compare.describe_declared(index, canonical, found, existing)
     if difference.rebuild:
         if not canonical.same(existing.definition):
-            for refusal in _refusals(index, existing, constraint, found):
+            for refusal in refusals(index, constraint, found):
                 outcome.refuse(index, f"backs the constraint {constraint.name} and differs: {refusal}")
         if outcome.problems:
             return outcome

@@ -44,26 +44,28 @@ def drop_step(name: Name, purpose: str) -> Step:
     return step(purpose, Policy.SHORT, [statement], Lock(ACCESS_EXCLUSIVE, name))
 
 
-def _role(name: str) -> Composable:
+def grantee(name: str) -> Composable:
+    """Return a role as GRANT names it; an empty name is everybody."""
     return sql.Identifier(name) if name else sql.SQL("PUBLIC")
 
 
-def _option(role: str, *, grantable: bool) -> str:
+def grant_option(role: str, *, grantable: bool) -> str:
+    """Return what has a role pass a privilege on, which everybody cannot."""
     return " WITH GRANT OPTION" if grantable and role else ""
 
 
-def _grants(new: Name, existing: Relation) -> list[Composable]:
+def grants(new: Name, existing: Relation) -> list[Composable]:
     """Return the statements that give the new view the grants of the present one, no more and no less."""
     target = sqlbuild.ident(new)
     revoked = set(existing.default_grantees) - {existing.owner}
     if existing.acl is not None:
         revoked.add(existing.owner)
     statements: list[Composable] = [
-        sqlbuild.text("REVOKE ALL ON TABLE {} FROM {}", target, _role(role)) for role in sorted(revoked)
+        sqlbuild.text("REVOKE ALL ON TABLE {} FROM {}", target, grantee(role)) for role in sorted(revoked)
     ]
     for role, privilege, grantable in existing.acl or ():
-        piece = f"GRANT {privilege} ON TABLE {{}} TO {{}}{_option(role, grantable=grantable)}"
-        statements.append(sqlbuild.text(piece, target, _role(role)))
+        piece = f"GRANT {privilege} ON TABLE {{}} TO {{}}{grant_option(role, grantable=grantable)}"
+        statements.append(sqlbuild.text(piece, target, grantee(role)))
     return statements
 
 
@@ -76,8 +78,8 @@ def _columns(new: Name, existing: Relation, kept: set[str]) -> list[Composable]:
             continue
         name = sql.Identifier(column.name)
         for role, privilege, grantable in column.acl:
-            piece = f"GRANT {privilege} ({{}}) ON TABLE {{}} TO {{}}{_option(role, grantable=grantable)}"
-            statements.append(sqlbuild.text(piece, name, target, _role(role)))
+            piece = f"GRANT {privilege} ({{}}) ON TABLE {{}} TO {{}}{grant_option(role, grantable=grantable)}"
+            statements.append(sqlbuild.text(piece, name, target, grantee(role)))
         if column.target >= 0:
             piece = "ALTER MATERIALIZED VIEW {} ALTER COLUMN {} SET STATISTICS {}"
             statements.append(sqlbuild.text(piece, target, name, sql.Literal(column.target)))
@@ -151,13 +153,13 @@ class _Exchange:
         self._named("STATISTICS", item.name, item.oid)
 
 
-def _lock(dependent: Dependent) -> Composable:
+def lock_view(dependent: Dependent) -> Composable:
     """Return a statement that changes nothing and takes the lock of a view alone, which LOCK TABLE cannot."""
     assert dependent.name is not None  # noqa: S101 - views have one
     return sqlbuild.text("ALTER VIEW {} OWNER TO {}", sqlbuild.ident(dependent.name), sql.Identifier(dependent.owner))
 
 
-def _repoint(dependent: Dependent) -> Composable:
+def repoint(dependent: Dependent) -> Composable:
     """Return the statement that makes a view over the new one, with its options, which REPLACE would drop."""
     assert dependent.name is not None  # noqa: S101 - views have one
     pairs = [(key, value) for key, _, value in (option.partition("=") for option in dependent.options)]
@@ -197,7 +199,7 @@ def steps(view: MaterializedView, columns: set[str], existing: Relation, found: 
     if existing.owner != found.role:
         owner = sql.Identifier(existing.owner)
         exchange.build.append(sqlbuild.text("ALTER MATERIALIZED VIEW {} OWNER TO {}", target, owner))
-    exchange.build += _grants(new, existing) + _columns(new, existing, columns)
+    exchange.build += grants(new, existing) + _columns(new, existing, columns)
     carried = _carried_indexes(view, found)
     for index in view.indexes:
         if index.present:
@@ -221,10 +223,10 @@ def steps(view: MaterializedView, columns: set[str], existing: Relation, found: 
     drop = [] if exchange.keeps_old else [sqlbuild.text("DROP MATERIALIZED VIEW {}", sqlbuild.ident(old))]
     # Views before what they stand on, as their readers lock them: in another order one would wait for the other.
     swap = [
-        *map(_lock, dependents),
+        *map(lock_view, dependents),
         sqlbuild.rename("MATERIALIZED VIEW", name, old.name),
         sqlbuild.rename("MATERIALIZED VIEW", new, name.name),
-        *map(_repoint, dependents),
+        *map(repoint, dependents),
         *drop,
         *exchange.away,
         *exchange.home,

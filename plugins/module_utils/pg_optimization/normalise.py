@@ -65,7 +65,9 @@ def _check_schemas(declaration: Declaration, found: Found, canonical: Canonical)
 def _needs_twin(declaration: Declaration, relation: Relation) -> bool:
     """Tell whether the server must be asked: not about parameters that are as declared."""
     on = group(declaration, relation.name)
-    changes = [item for item in on.parameters if differing(item.parameters, relation.options)]
+    leaves = [partition.options for partition in relation.partitions if partition.kind == "r"]
+    stored = leaves if relation.kind == "p" else [relation.options]
+    changes = any(differing(item.parameters, options) for item in on.parameters for options in stored)
     return bool(on.indexes or on.statistics or changes)
 
 

@@ -1,4 +1,8 @@
-"""Decide about indexes of partitioned tables: built concurrently on each partition, attached in one transaction."""
+"""Decide about indexes of partitioned tables: built concurrently on each partition, joined in one transaction.
+
+An index that backs a constraint is exchanged as on a whole table: each partition gets a constraint with its new index,
+and the table's new one adopts them, as the server does with constraints that it finds equal. Nothing is built then.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from . import compare, naming, space, sqlbuild
+from . import compare, constraint, naming, space, sqlbuild
 from . import index as plain
 from .action import ACCESS_EXCLUSIVE, SHARE, Action, Lock, Outcome, Policy, Step, step
 from .connection import sql
@@ -58,6 +62,8 @@ class _Tree:
         self.locks: list[Lock] = [Lock(SHARE, index.table)]
         self.bytes = 0
         self.existing = existing
+        found_index = found.indexes.get(index.name)
+        self.constraint = found_index.constraint if found_index is not None and existing is None else None
         self.root = existing or naming.building(index.name)
         self.index_of: dict[int, Name] = {relation.oid: self.root}
         self.attached: dict[int, Name | None] = {relation.oid: existing}
@@ -81,6 +87,11 @@ class _Tree:
             self.steps.append(plain.build_step(self.index, name, partition.name, concurrently=concurrently))
             size = replace(self.relation, tuples=partition.tuples, bytes=partition.bytes)
             self.bytes += space.index_bytes(self.index, size)
+        if self.constraint is not None:
+            own, added = sql.Identifier(name.name), "ALTER TABLE {} ADD CONSTRAINT {} UNIQUE USING INDEX {}"
+            self.joining.append(sqlbuild.text(added, sqlbuild.ident(partition.name), own, own))
+            self.locks.append(Lock(ACCESS_EXCLUSIVE, partition.name))
+            return
         self.joining.append(
             sqlbuild.text("ALTER INDEX {} ATTACH PARTITION {}", sqlbuild.ident(parent), sqlbuild.ident(name))
         )
@@ -103,7 +114,7 @@ class _Tree:
 
     def build(self, *, concurrently: bool) -> None:
         """Collect the steps that make the parts, and the statements that join them."""
-        if self.existing is None:
+        if self.existing is None and self.constraint is None:
             table = sqlbuild.ident(self.index.table)
             name = sql.Identifier(self.root.name)
             self.joining.append(sqlbuild.create_index(self.index, name, table, only=True))
@@ -131,12 +142,23 @@ def _completable(existing: FoundIndex, relation: Relation, found: Found) -> bool
     return missing
 
 
-def _refuse(index: Index, relation: Relation, existing: FoundIndex | None, outcome: Outcome, *, differs: bool) -> None:
+def _refuse(index: Index, relation: Relation, found: Found, outcome: Outcome, *, differs: bool) -> None:
+    existing = found.indexes.get(index.name)
     foreign = [str(partition.name) for partition in relation.partitions if partition.kind == "f"]
     if foreign:
         outcome.refuse(index, f"partitions that are foreign tables cannot be indexed: {', '.join(foreign)}")
-    if existing is not None and existing.constraint is not None and differs:
-        outcome.refuse(index, f"backs the constraint {existing.constraint.name} of a partitioned table and differs")
+    if existing is None or existing.constraint is None or not differs:
+        return
+    reasons = constraint.refusals(index, existing.constraint, found)
+    if existing.constraint.kind != "u":
+        reasons.append("a partition keeps the primary key that it has")
+    if existing.constraint.deferrable:
+        reasons.append("it is DEFERRABLE")
+    if any(partition.kind == "p" for partition in relation.partitions):
+        reasons.append("partitions have partitions of their own")
+    what = f"backs the constraint {existing.constraint.name} of a partitioned table and differs"
+    for reason in reasons:
+        outcome.refuse(index, f"{what}: {reason}")
 
 
 def decide(
@@ -153,7 +175,7 @@ def decide(
     incomplete = existing is not None and invalid and _completable(existing, relation, found)
     if existing is None or other or invalid:
         plain.check_name(index, existing, found, outcome)
-        _refuse(index, relation, existing, outcome, differs=bool(other) or (invalid and not incomplete))
+        _refuse(index, relation, found, outcome, differs=bool(other) or (invalid and not incomplete))
     if outcome.problems:
         return outcome
     before = "" if existing is None else compare.describe(existing)
@@ -172,14 +194,17 @@ def decide(
     steps = [*plain.cleaning(index, found, keep_new=False), *tree.steps]
     name, new, old = index.name, tree.root, naming.retired(index.name)
     joining = list(tree.joining)
-    if not incomplete:
+    if existing is not None and tree.constraint is not None:
+        joining += constraint.exchange_statements(index, existing, sqlbuild.constraint_of(index))
+        tree.locks[0] = Lock(ACCESS_EXCLUSIVE, index.table)
+    elif not incomplete:
         joining += [sqlbuild.rename("INDEX", name, old.name)] if existing is not None else []
         joining.append(sqlbuild.rename("INDEX", new, name.name))
         comment = naming.mark(compare.wanted_comment(index, existing))
         joining.append(sqlbuild.comment_on("INDEX", sqlbuild.ident(name), comment))
     if joining:
         steps.append(step("join the parts", Policy.SHORT, joining, *tree.locks))
-    if existing is not None and not incomplete:
+    if existing is not None and tree.constraint is None and not incomplete:
         steps.append(plain.drop_step(existing, name=old))
     what = "create" if existing is None else "complete" if incomplete else "rebuild" if invalid else "replace"
     reason = "does not exist" if existing is None else "; ".join(difference.rebuild)

@@ -69,7 +69,8 @@ ORDER BY 2, 3
 PARTITIONS = """
 SELECT r.oid::bigint AS root, t.relid::oid::bigint AS oid, t.parentrelid::oid::bigint AS parent,
        n.nspname AS schema, c.relname AS name, c.relkind AS kind, greatest(c.reltuples, 0) AS tuples,
-       CASE WHEN c.relkind = 'r' THEN pg_relation_size(c.oid) ELSE 0 END AS bytes
+       CASE WHEN c.relkind = 'r' THEN pg_relation_size(c.oid) ELSE 0 END AS bytes,
+       c.reloptions, (SELECT x.reloptions FROM pg_class x WHERE x.oid = c.reltoastrelid) AS toast_options
 FROM pg_class r
 CROSS JOIN LATERAL pg_partition_tree(r.oid) t
 JOIN pg_class c ON c.oid = t.relid
@@ -182,6 +183,9 @@ LEFT JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
 LEFT JOIN pg_class v ON v.oid = r.ev_class
 LEFT JOIN pg_namespace vn ON vn.oid = v.relnamespace
 WHERE m.oid = ANY (%s::oid[]) AND d.deptype = 'n' AND v.oid IS DISTINCT FROM m.oid
+  -- A table's own parts, and what refers to its key, are asked for by themselves.
+  AND d.classid NOT IN ('pg_constraint'::regclass, 'pg_trigger'::regclass, 'pg_attrdef'::regclass,
+                        'pg_publication_rel'::regclass)
 ORDER BY 1, 2, 4
 """
 

@@ -104,7 +104,7 @@ def action_result(session: Session, action: Action) -> dict[str, Any]:
     }
 
 
-def _check_space(made: Plan, found: Found, server: Server, options: Space) -> list[Problem]:
+def check_space(made: Plan, found: Found, server: Server, options: Space) -> list[Problem]:
     """Return why the builds would not fit."""
     if options.policy == "off":
         return []
@@ -137,7 +137,7 @@ def _decide(session: Session, wanted: Declaration, offline: list[Problem], reque
     report.plan(session, made)
     report.problems = [*offline, *report.problems]
     if not report.problems:
-        report.problems = _check_space(made, found, session.server, request.space)
+        report.problems = check_space(made, found, session.server, request.space)
     if report.problems:
         raise refusal(report.problems)
     return made

@@ -88,6 +88,18 @@ def create_index(
     return sql.SQL(" ").join([part for part in parts if part is not None])
 
 
+def constraint_of(index: Index) -> Composed:
+    """Return what follows UNIQUE or PRIMARY KEY in a constraint with an index as the declared one, of plain columns."""
+    parts = [
+        sql.SQL("NULLS NOT DISTINCT") if index.nulls_not_distinct else None,
+        text("({})", columns([key.column for key in index.keys if key.column is not None])),
+        text("INCLUDE ({})", columns(index.include)) if index.include else None,
+        text("WITH ({})", assignments(index.storage_parameters)) if index.storage_parameters else None,
+        text("USING INDEX TABLESPACE {}", sql.Identifier(index.tablespace)) if index.tablespace else None,
+    ]
+    return sql.SQL(" ").join([part for part in parts if part is not None])
+
+
 def create_view(view: MaterializedView, name: Name, options: Sequence[tuple[str, str]], method: str | None) -> Composed:
     """Return CREATE MATERIALIZED VIEW … WITH NO DATA under a name."""
     parts = [

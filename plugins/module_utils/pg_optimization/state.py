@@ -90,6 +90,7 @@ class Partition:
     kind: str
     tuples: float
     bytes: int
+    options: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -46,10 +46,27 @@ def changed(options: dict[str, str], changes: dict[str, str | None]) -> dict[str
     return {name: value for name, value in merged.items() if value is not None}
 
 
+def _of_partitions(item: TableParameters, relation: Relation) -> Outcome:
+    """Decide about the partitions of a table, which have no storage of its own to have parameters."""
+    outcome = Outcome()
+    for partition in relation.partitions:
+        changes = differing(item.parameters, partition.options) if partition.kind == "r" else {}
+        if changes:
+            statements = set_statements("TABLE", partition.name, changes)
+            work = step("alter", Policy.SHORT, statements, Lock(SHARE_UPDATE_EXCLUSIVE, partition.name))
+            reason = "; ".join(f"{name} is {partition.options.get(name, 'not set')}" for name in changes)
+            before = describe_options(partition.options)
+            after = describe_options(changed(partition.options, changes))
+            outcome.actions.append(Action("table", str(partition.name), "alter", reason, (work,), before, after))
+    return outcome
+
+
 def decide_parameters(item: TableParameters, found: Found) -> Outcome:
     """Decide about the storage parameters of one table or materialized view."""
     outcome = Outcome()
     relation = found.relations.get(item.table)
+    if relation is not None and relation.kind == "p":
+        return _of_partitions(item, relation)
     have = relation.options if relation is not None else {}
     changes = differing(item.parameters, have)
     if relation is not None and not relation.has_toast:

@@ -21,7 +21,7 @@ from .state import Definition, Dependent, Found, Relation
 TWIN = "__pgopt_twin"
 _TWIN_VIEW = "__pgopt_twin_view"
 # Not the declaration's fault: connection, transaction rollback, resources, lock timeout, operator, system.
-_NOT_A_REFUSAL = ("08", "40", "53", "55P03", "57", "58", "XX")
+NOT_A_REFUSAL = ("08", "40", "53", "55P03", "57", "58", "XX")
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def _undone(session: Session, savepoint: str) -> Iterator[None]:
     try:
         yield
     except ServerError as error:
-        if error.sqlstate is None or error.sqlstate.startswith(_NOT_A_REFUSAL):
+        if error.sqlstate is None or error.sqlstate.startswith(NOT_A_REFUSAL):
             raise
         raise _Failed(error) from error
     finally:
@@ -133,7 +133,12 @@ class Twins:
         self.found = found
         self.canonical = Canonical()
 
-    def objects(self, table: Name, columns: tuple[str, ...]) -> None:
+    def parameters(self, table: Name, twin: sql.Identifier) -> None:
+        """Try the storage parameters of a relation on its twin."""
+        for item in group(self.declaration, table).parameters:
+            _try(self.session, self.canonical, item, lambda item=item: self._parameters(item.parameters, twin))  # type: ignore[misc]
+
+    def objects(self, table: Name, columns: tuple[str, ...], *, parameters: bool = True) -> None:
         """Read back everything declared on a relation whose twin stands."""
         declared = group(self.declaration, table)
         twin = sql.Identifier("pg_temp", table.name)
@@ -145,13 +150,8 @@ class Twins:
                 self.canonical.refuse(item, f'column "{column}" does not exist in {table}')
             if not _unknown_columns(item.columns, columns):
                 _try(self.session, self.canonical, item, lambda item=item: self._statistics(item, twin))  # type: ignore[misc]
-        for parameters in declared.parameters:
-            _try(
-                self.session,
-                self.canonical,
-                parameters,
-                lambda item=parameters: self._parameters(item.parameters, twin),  # type: ignore[misc]
-            )
+        if parameters:
+            self.parameters(table, twin)
 
     def _index(self, index: Index, twin: sql.Identifier) -> None:
         self.session.execute(sqlbuild.create_index(replace(index, tablespace=None), sql.Identifier(TWIN), twin))
@@ -181,9 +181,19 @@ class Twins:
         try:
             with _undone(self.session, "pgopt_table"):
                 self.session.execute(statement)
-                self.objects(relation.name, tuple(relation.columns))
+                self.objects(relation.name, tuple(relation.columns), parameters=not relation.partition_key)
+            if relation.partition_key and group(self.declaration, relation.name).parameters:
+                self._partition(relation)
         except _Failed as failed:
             self.canonical.refuse(f"table {relation.name}", failed.error.message)
+
+    def _partition(self, relation: Relation) -> None:
+        """Try storage parameters on a twin of a partition, as a partitioned table has none."""
+        twin = sql.Identifier("pg_temp", relation.name.name)
+        with _undone(self.session, "pgopt_table"):
+            like = sqlbuild.ident(relation.name)
+            self.session.execute(sqlbuild.text("CREATE TEMPORARY TABLE {} (LIKE {}) ON COMMIT DROP", twin, like))
+            self.parameters(relation.name, twin)
 
     def views(self) -> None:
         """Read back the views, as often as one of them needs another that does not exist yet."""
