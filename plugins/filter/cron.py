@@ -8,6 +8,8 @@ from collections.abc import Callable
 # The fields with their smallest and largest value; Sunday is 0 and 7.
 FIELDS = {"minute": (0, 59), "hour": (0, 23), "day of month": (1, 31), "month": (1, 12), "day of week": (0, 7)}
 PART = re.compile(r"(?:\*|(?P<first>\d{1,2})(?:-(?P<last>\d{1,2}))?)(?:/(?P<step>[1-9]\d?))?")
+# Minutes of it.
+DAY = 1440
 WINDOW = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 
 
@@ -26,10 +28,11 @@ def values(field: str, low: int, high: int) -> set[int] | None:
     return found
 
 
-def cron_problem(schedule: str, window: str = "") -> str:
+def cron_problem(schedule: str, window: str = "", spread: int = 0) -> str:
     """Return what is wrong with a schedule, "" for nothing: cron ignores a whole file for one bad line, silently.
 
-    `window` is the time of the day that it keeps to, as 22:00-06:00; "" is the whole day.
+    `window` is the time of the day that it keeps to, as 22:00-06:00; "" is the whole day. `spread` is the number of
+    seconds by which the start may be delayed.
     """
     fields = schedule.split()
     if len(fields) != len(FIELDS):
@@ -44,10 +47,14 @@ def cron_problem(schedule: str, window: str = "") -> str:
     if not between:
         return f"the window '{window}' is not written as 22:00-06:00"
     begin, end = (int(between[n]) * 60 + int(between[n + 1]) for n in (1, 3))
-    length = (end - begin) % 1440 or 1440
+    length = (end - begin) % DAY or DAY
     times = [hour * 60 + minute for hour in read["hour"] or () for minute in read["minute"] or ()]
-    outside = sorted(time for time in times if (time - begin) % 1440 >= length)
-    return f"'{schedule}' starts at {outside[0] // 60:02}:{outside[0] % 60:02}, outside {window}" if outside else ""
+    latest = max(spread - 1, 0) // 60
+    outside = sorted(time for time in times if (time - begin) % DAY + latest >= length)
+    if not outside or length == DAY:
+        return ""
+    delayed = f" or up to {spread} s later" if latest else ""
+    return f"'{schedule}' starts at {outside[0] // 60:02}:{outside[0] % 60:02}{delayed}, outside {window}"
 
 
 class FilterModule:

@@ -32,8 +32,24 @@ CASES = [
     pytest.param("30 3 * * *", "night", "is not written as 22:00-06:00", id="no-window"),
 ]
 
+SPREAD = [
+    pytest.param("54 5 * * *", 300, "", id="over-before-it-closes"),
+    pytest.param("55 5 * * *", 300, "", id="at-the-last-second"),
+    pytest.param("56 5 * * *", 300, "starts at 05:56 or up to 300 s later, outside 22:00-06:00", id="delayed-beyond"),
+    pytest.param("59 5 * * *", 0, "", id="not-delayed"),
+]
+
 
 @pytest.mark.parametrize(("schedule", "window", "problem"), CASES)
 def test_a_schedule_is_taken_or_refused_with_the_reason(schedule: str, window: str, problem: str) -> None:
     found = cron.cron_problem(schedule, window)
     assert (problem in found) if problem else (found == "")
+
+
+@pytest.mark.parametrize(("schedule", "spread", "problem"), SPREAD)
+def test_the_delay_that_spreads_the_hosts_is_within_the_window_too(schedule: str, spread: int, problem: str) -> None:
+    assert cron.cron_problem(schedule, "22:00-06:00", spread) == (problem and f"'{schedule}' {problem}")
+
+
+def test_a_window_of_the_whole_day_takes_every_delay() -> None:
+    assert cron.cron_problem("* * * * *", "00:00-00:00", 300) == ""

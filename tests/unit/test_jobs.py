@@ -1,0 +1,113 @@
+"""What the jobs are told: when they start on which host, whom they mail, and which other nodes they ask."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.loader import init_plugin_loader
+from ansible.template import Templar
+
+PROJECT = Path(__file__).parents[2]
+ROLE = PROJECT / "roles/common"
+HOSTS = [f"db{number}" for number in range(1, 9)]
+NIGHTLY = {"command": "/bin/true", "schedule": "15 2 * * *", "user": "postgres", "time_limit": 60}
+EACH_MINUTE = NIGHTLY | {"schedule": "* * * * *"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def plugins() -> None:
+    """Have Ansible find its lookups, as its commands do."""
+    init_plugin_loader()
+
+
+def cron_files(host: str, *jobs: dict[str, Any], **given: Any) -> dict[str, str]:
+    """The lines for cron of a host, by the names of their jobs."""
+    loader = DataLoader()
+    loader.set_basedir(str(ROLE))
+    variables = {
+        **loader.load_from_file(str(ROLE / "defaults/main.yml"), trusted_as_template=True),
+        **loader.load_from_file(str(ROLE / "vars/main.yml"), trusted_as_template=True),
+        "role_path": str(ROLE),
+        "inventory_hostname": host,
+        "ansible_managed": "Ansible managed",
+        "common_jobs_owner": "mltrading",
+        "common_jobs": list(jobs),
+        **given,
+    }
+    files = Templar(loader=loader, variables=variables).template(variables["__common_jobs_files"])
+    mark = "/etc/cron.d/mltrading-db-"
+    return {file["path"].removeprefix(mark): file["content"] for file in files if file["path"].startswith(mark)}
+
+
+def delay(file: str) -> int:
+    """The seconds that a line waits before its job."""
+    found = re.search(
+        r"^\S+ \S+ \S+ \S+ \S+ root sleep (\d+); exec /usr/local/lib/mltrading-db/dbjob", file, re.MULTILINE
+    )
+    assert found, file
+    return int(found[1])
+
+
+def test_hosts_and_jobs_of_one_schedule_are_spread_and_each_keeps_its_time() -> None:
+    jobs = [NIGHTLY | {"name": name} for name in ("dump", "retention")]
+    delays = {(host, name): delay(file) for host in HOSTS for name, file in cron_files(host, *jobs).items()}
+    assert len(delays) == 2 * len(HOSTS)
+    assert len(set(delays.values())) > len(HOSTS)
+    assert max(delays.values()) < 300
+    assert delay(cron_files(HOSTS[0], *jobs)["dump"]) == delays[HOSTS[0], "dump"]
+    assert {delay(cron_files(host, *jobs, common_jobs_stagger=0)["dump"]) for host in HOSTS} == {0}
+
+
+def test_a_job_of_every_minute_is_over_before_the_next() -> None:
+    assert max(delay(cron_files(host, EACH_MINUTE | {"name": "heartbeat"})["heartbeat"]) for host in HOSTS) < 30
+
+
+@pytest.mark.parametrize(
+    ("given", "line"), [({}, 'MAILTO=""'), ({"common_jobs_mailto": "dba@example.com"}, 'MAILTO="dba@example.com"')]
+)
+def test_nobody_is_mailed_unless_asked_for(given: dict[str, str], line: str) -> None:
+    lines = cron_files("db1", NIGHTLY | {"name": "dump"}, **given)["dump"].splitlines()
+    assert line in lines
+    # What a job that ended well says is in its log; only what goes to the standard error is mailed.
+    assert lines[-1].endswith("dbjob dump >/dev/null")
+
+
+def of_group(environment: str, role: str) -> dict[str, Any]:
+    """What an environment's inventory says to its servers of a role."""
+    path = PROJECT / f"inventories/{environment}/group_vars/postgresql/{role}.yml"
+    return dict(DataLoader().load_from_file(str(path), trusted_as_template=True))
+
+
+@pytest.mark.parametrize("environment", ["lab", "staging", "production"])
+def test_each_server_asks_every_other_one_for_the_use_of_its_indexes_and_is_let_in(environment: str) -> None:
+    hosts = DataLoader().load_from_file(str(PROJECT / f"inventories/{environment}/hosts.yml"))
+    servers = hosts["all"]["children"]["postgresql"]["hosts"]
+    wanted = of_group(environment, "postgresql_maintenance")["postgresql_maintenance_nodes"]
+    access = of_group(environment, "postgresql_access")
+    for server, given in servers.items():
+        variables = {"groups": {"postgresql": list(servers)}, "inventory_hostname": server, "hostvars": servers}
+        templar = Templar(loader=DataLoader(), variables=variables | access)
+        nodes = templar.template(wanted)
+        assert [node["host"] for node in nodes] == [name for name in servers if name != server]
+        # The lab's network is that of its containers.
+        if given:
+            networks = templar.template(access["postgresql_access_monitor_networks"])
+            assert f"{given['ansible_host']}/32" in networks
+
+
+def test_every_exit_code_is_explained_in_one_place() -> None:
+    page = (PROJECT / "docs/operations/jobs.md").read_text()
+    rows = re.findall(r"^\| ([\d, ]+) \|", page, re.MULTILINE)
+    explained = {int(code) for row in rows for code in row.split(",")}
+    # What the runner and the scripts name: constants, and lines such as `DONE, FAILED, BUSY = 0, 1, 75`.
+    scripts = [ROLE / "files/dbjob", *PROJECT.glob("roles/*/files/jobs/*")]
+    named = set()
+    # A restore is a playbook's, and no job.
+    for script in (path for path in scripts if path.is_file() and not path.name.startswith("restore_")):
+        for names, codes in re.findall(r"^([A-Z_, ]+) = ([\d, ]+)(?:, 128 \+ .*)?$", script.read_text(), re.MULTILINE):
+            if {"WRONG_SETTINGS", "FAILED", "BUSY"} & {name.strip() for name in names.split(",")}:
+                named |= {int(code) for code in codes.split(",")}
+    assert named >= {0, 1, 2, 69, 75, 124}
+    assert named | {126, 127, 130, 137, 143} <= explained
