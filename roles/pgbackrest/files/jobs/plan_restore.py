@@ -1,0 +1,300 @@
+"""Decides from the repository alone whether a target can be recovered to, from which backup, and where it must end.
+
+Nothing is changed. What cannot be reached is refused with its reason: PostgreSQL itself would notice only after hours
+of copying, and for `latest` not at all.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from repository import Archive, Backup, Repository, Segment
+from wal import Run, Stretch, format_lsn, is_on, parse_lsn, parse_segment_name, run_from
+
+KINDS = ("time", "lsn", "name", "xid", "latest")
+LSN = re.compile(r"[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}")
+TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)? ?(Z|UTC|[+-]\d\d(:?\d\d)?)")
+RECORD = re.compile(r"^rmgr: (\w+)\s.*? tx:\s+(\d+), lsn: ([0-9A-F]+/[0-9A-F]+),.*? desc: (.*)$")
+ENDED = re.compile(r"(?:COMMIT|ABORT)\S* (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ \w+)")
+
+
+class RefusedError(Exception):
+    """The target cannot be recovered to; says why and what can be."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What to recover to: one of KINDS, and its value ("" for latest).
+
+    `expected` is what somebody knows to have been there, of `latest`: a position or a time, "" where nobody does.
+    """
+
+    kind: str
+    value: str
+    expected: str = ""
+
+    @property
+    def shown(self) -> str:
+        """As a sentence names it."""
+        return f"{self.kind} {self.value}".strip()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to restore and where recovery must end. `end` is the position it must reach, `bytes` what it copies."""
+
+    target: Target
+    backup: str
+    timeline: int
+    system: str
+    version: str
+    end: str
+    bytes: int
+
+    @property
+    def expected_end(self) -> str:
+        """Where recovery must end at the least, and how one knows."""
+        if self.target.expected:
+            return f"{self.target.expected}, as given"
+        if self.target.kind == "latest":
+            return f"{self.end}, the last record that is archived; nobody gave one"
+        return self.end
+
+    def as_dict(self) -> dict[str, object]:
+        """For JSON."""
+        return asdict(self) | {"expected_end": self.expected_end}
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record of the log: where it begins, its transaction, when that ended (NaN: it did not), and what it says."""
+
+    lsn: int
+    xid: int
+    ended: float
+    text: str
+
+
+def parse_time(text: str) -> datetime:
+    """A time that says its offset; raises RefusedError."""
+    if not TIME.fullmatch(text):
+        raise RefusedError(
+            f"the target time {text!r} needs a date, a time and an offset from UTC, as 2026-01-31 14:05:00+00:"
+            " without one it would mean another moment on another host"
+        )
+    bare = re.sub(r" ?(Z|UTC)$", "+00:00", text)
+    bare = re.sub(r" ?([+-]\d\d)$", r"\1:00", bare)
+    return datetime.fromisoformat(bare)
+
+
+def shown_time(seconds: float) -> str:
+    """A time as a person reads it."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(sep=" ", timespec="milliseconds")
+
+
+class Log:
+    """The archived log behind one backup, read segment by segment as somebody asks."""
+
+    def __init__(self, repository: Repository, files: dict[str, Segment], scratch: Path, waldump: Path) -> None:
+        """Read with pg_waldump, in a directory of its own."""
+        self.repository, self.files, self.scratch, self.waldump = repository, files, scratch, waldump
+
+    def records(self, names: tuple[str, ...], index: int) -> list[Record]:
+        """The records that begin in one of the segments; the next one holds the end of its last record."""
+        wanted = names[index : index + 2]
+        for path in self.scratch.iterdir():
+            if path.name not in wanted:
+                path.unlink()
+        for name in wanted:
+            self.repository.fetch(name, self.files[name], self.scratch)
+        # It ends with 1 where the last record goes on in a segment that is not there.
+        said = subprocess.run(
+            [self.waldump, self.scratch / names[index]], capture_output=True, text=True, check=False, env={"TZ": "UTC"}
+        )
+        found = [as_record(match) for match in map(RECORD.match, said.stdout.splitlines()) if match]
+        if not found and said.returncode:
+            raise RefusedError(f"WAL segment {names[index]} cannot be read: {said.stderr.strip()}")
+        return found
+
+    def backwards(self, names: tuple[str, ...]) -> Iterator[Record]:
+        """Every record, the newest first."""
+        for index in range(len(names) - 1, -1, -1):
+            yield from reversed(self.records(names, index))
+
+    def forwards(self, names: tuple[str, ...]) -> Iterator[Record]:
+        """Every record, the oldest first."""
+        for index in range(len(names)):
+            yield from self.records(names, index)
+
+
+def as_record(match: re.Match[str]) -> Record:
+    """A line of pg_waldump."""
+    ended = ENDED.search(match[4]) if match[1] == "Transaction" else None
+    when = (
+        datetime.strptime(ended[1], "%Y-%m-%d %H:%M:%S.%f %Z").replace(tzinfo=UTC).timestamp()
+        if ended
+        else float("nan")
+    )
+    return Record(parse_lsn(match[3]), int(match[2]), when, match[4])
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What the repository holds for one timeline: its backups, oldest first, and the files of its log."""
+
+    archive: Archive
+    lineage: tuple[Stretch, ...]
+    backups: tuple[Backup, ...]
+    files: dict[str, Segment]
+
+    def run(self, backup: Backup) -> Run:
+        """The log from the backup on, as far as it has no gap."""
+        return run_from(self.lineage, parse_segment_name(backup.first_segment)[1], self.files)
+
+
+def look(repository: Repository, timeline: int | None) -> Situation:
+    """The situation on a timeline, the newest unless one is given; raises RefusedError."""
+    archive = repository.archive()
+    lineage = repository.lineage(archive.name, timeline or repository.newest_timeline(archive.name))
+    backups = tuple(backup for backup in archive.backups if is_on(lineage, backup.timeline, backup.stop_lsn))
+    if not backups:
+        raise RefusedError(f"there is no backup of timeline {lineage[-1].timeline} or of one that led to it")
+    return Situation(archive, lineage, backups, repository.files(archive.name))
+
+
+def newest(backups: list[Backup], target: Target, first: str) -> Backup:
+    """The newest of the backups that end before the target; raises RefusedError."""
+    if not backups:
+        raise RefusedError(f"{target.shown} is before the end of the oldest backup, {first}")
+    return backups[-1]
+
+
+def gap(run: Run) -> str:
+    """Why the log ends where it does."""
+    return f", as WAL segment {run.missing} is missing" if run.missing else ""
+
+
+def last_commit(log: Log, run: Run, backup: Backup) -> float:
+    """When the last transaction of the log ended; the backup's end where none did since."""
+    return next((record.ended for record in log.backwards(run.names) if record.ended == record.ended), backup.stop)
+
+
+def refuse_less(log: Log, run: Run, backup: Backup, end: int, expected: str) -> None:
+    """Refuse an archive that ends before what is known to have been there; raises RefusedError."""
+    if LSN.fullmatch(expected):
+        found, missed = format_lsn(end), end < parse_lsn(expected)
+    else:
+        last = last_commit(log, run, backup)
+        found, missed = f"the commit of {shown_time(last)}", last < parse_time(expected).timestamp()
+    if missed:
+        raise RefusedError(
+            f"the archive ends with {found}, before the expected end {expected}: what came after it never arrived."
+            " Bring the WAL of the lost primary to the archive, or restore without it by an earlier expected end"
+        )
+
+
+def plan_latest(now: Situation, log: Log, target: Target) -> tuple[Backup, int]:
+    """All that is archived. Refused where a segment is missing: PostgreSQL would end there without a word."""
+    backup = now.backups[-1]
+    run = now.run(backup)
+    if run.missing or not run.names:
+        raise RefusedError(
+            f"{target.shown}: WAL segment {run.missing or backup.first_segment} is missing, so what came after it is"
+            " lost. Give a target before it, or bring the segment back"
+        )
+    end = next((record.lsn for record in log.backwards(run.names)), backup.stop_lsn)
+    if target.expected:
+        refuse_less(log, run, backup, end, target.expected)
+    return backup, end
+
+
+def plan_time(now: Situation, log: Log, target: Target) -> tuple[Backup, int]:
+    """Recovery stops before the first commit after the time: there must be one, or PostgreSQL would not know where."""
+    seconds = parse_time(target.value).timestamp()
+    before = [backup for backup in now.backups if backup.stop <= seconds]
+    backup = newest(before, target, shown_time(now.backups[0].stop))
+    run = now.run(backup)
+    last = last_commit(log, run, backup)
+    if last <= seconds:
+        raise RefusedError(
+            f"{target.shown} is not before the last commit that can be recovered to, {shown_time(last)}{gap(run)}"
+        )
+    return backup, backup.stop_lsn
+
+
+def plan_lsn(now: Situation, log: Log, target: Target) -> tuple[Backup, int]:
+    """The position must be one that the archive holds a record at or after."""
+    if not LSN.fullmatch(target.value):
+        raise RefusedError(f"the target LSN {target.value!r} is not a position as 0/3000028")
+    lsn = parse_lsn(target.value)
+    before = [backup for backup in now.backups if backup.stop_lsn <= lsn]
+    backup = newest(before, target, format_lsn(now.backups[0].stop_lsn))
+    run = now.run(backup)
+    last = next((record.lsn for record in log.backwards(run.names)), backup.stop_lsn)
+    if last < lsn:
+        raise RefusedError(
+            f"{target.shown} is after the last record that can be recovered to, {format_lsn(last)}{gap(run)}"
+        )
+    return backup, lsn
+
+
+def plan_record(now: Situation, log: Log, target: Target) -> tuple[Backup, int]:
+    """A named point or a transaction: the log is read for it, from the newest backup's on to the oldest's."""
+    if target.kind == "xid" and not target.value.isdecimal():
+        raise RefusedError(f"the target transaction {target.value!r} is not a number")
+    until: str | None = None
+    for backup in reversed(now.backups):
+        run = now.run(backup)
+        names = run.names[: run.names.index(until) + 1] if until in run.names else run.names
+        for record in log.forwards(names):
+            if record.lsn >= backup.stop_lsn and is_target(record, target):
+                return backup, record.lsn
+        until = backup.first_segment
+    raise RefusedError(
+        f"{target.shown} is not in the archive behind any backup;"
+        f" the oldest ends at {format_lsn(now.backups[0].stop_lsn)}{gap(now.run(now.backups[0]))}"
+    )
+
+
+def is_target(record: Record, target: Target) -> bool:
+    """Whether recovery to the target stops at this record."""
+    if target.kind == "xid":
+        return record.ended == record.ended and record.xid == int(target.value)
+    return (
+        record.text.startswith("RESTORE_POINT ") and record.text.removeprefix("RESTORE_POINT ").strip() == target.value
+    )
+
+
+def check_words(target: Target) -> None:
+    """Refuse what is no target, before anything is read; raises RefusedError."""
+    if target.kind == "time":
+        parse_time(target.value)
+    if target.expected and target.kind != "latest":
+        raise RefusedError(f"an expected end ({target.expected!r}) belongs to latest: {target.shown} is an end itself")
+    if target.expected and not LSN.fullmatch(target.expected):
+        parse_time(target.expected)
+
+
+PLANS = {"latest": plan_latest, "time": plan_time, "lsn": plan_lsn, "name": plan_record, "xid": plan_record}
+
+
+def make_plan(repository: Repository, target: Target, timeline: int | None, scratch: Path, waldump: Path) -> Plan:
+    """The plan for a target; raises RefusedError, or RepositoryError where pgBackRest does not answer."""
+    check_words(target)
+    now = look(repository, timeline)
+    log = Log(repository, now.files, scratch, waldump)
+    backup, end = PLANS[target.kind](now, log, target)
+    return Plan(
+        target=target,
+        backup=backup.label,
+        timeline=now.lineage[-1].timeline,
+        system=now.archive.system,
+        version=now.archive.version,
+        end=format_lsn(end),
+        bytes=backup.size,
+    )

@@ -1,0 +1,153 @@
+"""From which backup a target is recovered, and which targets are refused: decided from what the repository holds."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+from plan_restore import (
+    RECORD,
+    RefusedError,
+    Situation,
+    Target,
+    as_record,
+    check_words,
+    parse_time,
+    plan_latest,
+    plan_lsn,
+    plan_record,
+    plan_time,
+)
+from repository import Archive, Backup, Segment
+from wal import SEGMENT_BYTES, format_lsn, parse_history, segment_name
+
+BEGAN = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+
+
+def backup(label: str, segment: int, stop: int) -> Backup:
+    return Backup(label, 1, segment_name(1, segment), segment * SEGMENT_BYTES + 256, int(BEGAN) + stop, 1000)
+
+
+OLD, NEW = backup("old", 3, 0), backup("new", 6, 3600)
+
+
+class WrittenLog:
+    """A log whose segments hold what pg_waldump would say of them: a commit each 600 s, a point in segments 4 and 7."""
+
+    def forwards(self, names: tuple[str, ...]) -> Iterator:  # type: ignore[type-arg]
+        """The oldest first."""
+        for name in names:
+            number = int(name[16:], 16)
+            lsn = format_lsn(number * SEGMENT_BYTES + 4096)
+            when = datetime.fromtimestamp(BEGAN + (number - 3) * 1200, UTC).strftime("%Y-%m-%d %H:%M:%S.%f UTC")
+            tail = f"lsn: {lsn}, prev 0/0, desc:"
+            lines = [f"rmgr: Transaction len (rec/tot):     34/    34, tx:        {700 + number}, {tail} COMMIT {when}"]
+            if number in (4, 7):
+                lines.append(f"rmgr: XLOG        len (rec/tot): 98/98, tx: 0, {tail} RESTORE_POINT point {number}")
+            yield from (as_record(RECORD.match(line)) for line in lines)  # type: ignore[arg-type]
+
+    def backwards(self, names: tuple[str, ...]) -> Iterator:  # type: ignore[type-arg]
+        """The newest first."""
+        return reversed(list(self.forwards(names)))
+
+
+def situation(*segments: int) -> Situation:
+    files = {segment_name(1, number): Segment("", 0) for number in segments}
+    return Situation(Archive("15-1", "7", "15", (OLD, NEW)), parse_history(1, ""), (OLD, NEW), files)
+
+
+WHOLE, GAP = situation(3, 4, 5, 6, 7, 8), situation(3, 4, 5, 6, 8)
+
+
+def at(seconds: int) -> str:
+    return datetime.fromtimestamp(BEGAN + seconds, UTC).isoformat()
+
+
+PLANNED = [
+    pytest.param(plan_latest, "latest", "", "new", id="latest"),
+    pytest.param(plan_time, "time", at(4000), "new", id="a-time-behind-the-newest-backup"),
+    pytest.param(plan_time, "time", at(3599), "old", id="a-time-before-the-newest-backup-ended"),
+    pytest.param(plan_lsn, "lsn", format_lsn(7 * SEGMENT_BYTES), "new", id="a-position-behind-the-newest-backup"),
+    pytest.param(plan_lsn, "lsn", format_lsn(6 * SEGMENT_BYTES + 1), "old", id="a-position-within-the-newest-backup"),
+    pytest.param(plan_record, "name", "point 7", "new", id="a-name-behind-the-newest-backup"),
+    pytest.param(plan_record, "name", "point 4", "old", id="a-name-before-it"),
+    pytest.param(plan_record, "xid", "708", "new", id="a-transaction-behind-it"),
+    pytest.param(plan_record, "xid", "705", "old", id="a-transaction-before-it"),
+]
+
+
+@pytest.mark.parametrize(("plan", "kind", "value", "label"), PLANNED)
+def test_a_target_is_recovered_from_the_newest_backup_before_it(plan, kind, value, label) -> None:  # type: ignore[no-untyped-def]
+    assert plan(WHOLE, WrittenLog(), Target(kind, value))[0].label == label
+
+
+REFUSED = [
+    pytest.param(WHOLE, plan_time, "time", at(-1), "before the end of the oldest backup", id="before-all"),
+    pytest.param(WHOLE, plan_time, "time", at(6000), "not before the last commit", id="the-last-commit-itself"),
+    pytest.param(WHOLE, plan_lsn, "lsn", "0/100", "before the end of the oldest backup", id="a-position-before-all"),
+    pytest.param(WHOLE, plan_lsn, "lsn", "0/9000000", "after the last record", id="a-position-to-come"),
+    pytest.param(WHOLE, plan_record, "name", "point 5", "not in the archive", id="a-name-that-is-not-there"),
+    pytest.param(WHOLE, plan_record, "name", "point", "not in the archive", id="a-part-of-a-name"),
+    pytest.param(WHOLE, plan_record, "xid", "70", "not in the archive", id="a-part-of-a-number"),
+    pytest.param(
+        GAP, plan_latest, "latest", "", "segment 000000010000000000000007 is missing", id="latest-behind-a-gap"
+    ),
+    pytest.param(GAP, plan_time, "time", at(4900), "as WAL segment 000000010000000000000007", id="a-time-behind-a-gap"),
+    pytest.param(
+        GAP, plan_lsn, "lsn", "0/8000000", "as WAL segment 000000010000000000000007", id="a-position-behind-a-gap"
+    ),
+    pytest.param(GAP, plan_record, "name", "point 7", "not in the archive", id="a-name-in-a-gap"),
+]
+
+
+@pytest.mark.parametrize(("now", "plan", "kind", "value", "reason"), REFUSED)
+def test_a_target_that_cannot_be_reached_is_refused(now, plan, kind, value, reason) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(RefusedError, match=reason):
+        plan(now, WrittenLog(), Target(kind, value))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2026-01-01 00:00:00+00", "2026-01-01T00:00:00Z", "2026-01-01 01:00:00.000+01:00", "2025-12-31 19:00:00 -0500"],
+)
+def test_a_time_with_an_offset_is_one_moment(text: str) -> None:
+    assert parse_time(text).timestamp() == BEGAN
+
+
+@pytest.mark.parametrize("text", ["2026-01-01 00:00:00", "2026-01-01+00", "now", "2026-01-01 00:00:00 CET"])
+def test_a_time_without_an_offset_is_refused(text: str) -> None:
+    with pytest.raises(RefusedError, match="offset"):
+        parse_time(text)
+
+
+LAST = format_lsn(8 * SEGMENT_BYTES + 4096)
+REACHED = [
+    pytest.param("", id="nobody-knows"),
+    pytest.param(LAST, id="the-last-position"),
+    pytest.param(at(6000), id="the-last-commit"),
+    pytest.param(at(10), id="an-early-time"),
+]
+MISSED = [
+    pytest.param(format_lsn(8 * SEGMENT_BYTES + 4097), f"the archive ends with {LAST}, before", id="a-position"),
+    pytest.param(at(6001), "the archive ends with the commit of 2026-01-01 01:40:00", id="a-time"),
+]
+NO_END = [
+    pytest.param(Target("latest", "", "yesterday"), "needs a date, a time and an offset", id="no-time"),
+    pytest.param(Target("lsn", "0/3000028", "0/3000028"), "belongs to latest", id="beside-another-target"),
+]
+
+
+@pytest.mark.parametrize("expected", REACHED)
+def test_latest_ends_with_the_archive_where_that_has_what_is_expected(expected: str) -> None:
+    assert plan_latest(WHOLE, WrittenLog(), Target("latest", "", expected))[1] == 8 * SEGMENT_BYTES + 4096
+
+
+@pytest.mark.parametrize(("expected", "reason"), MISSED)
+def test_latest_is_refused_where_the_archive_ends_before_what_is_expected(expected: str, reason: str) -> None:
+    with pytest.raises(RefusedError, match=reason):
+        plan_latest(WHOLE, WrittenLog(), Target("latest", "", expected))
+
+
+@pytest.mark.parametrize(("target", "reason"), NO_END)
+def test_an_expected_end_that_is_none_is_refused(target: Target, reason: str) -> None:
+    with pytest.raises(RefusedError, match=reason):
+        check_words(target)

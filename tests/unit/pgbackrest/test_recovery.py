@@ -1,0 +1,86 @@
+"""Whether recovery ended where it should: PostgreSQL itself starts and promotes with rows missing."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from plan_restore import Plan, RefusedError, Target
+from recovery import End, Place, RecoveryError, check_end, check_place
+from wal import parse_lsn
+
+TIME = "2026-01-01 12:00:00+00"
+BEFORE, AFTER = datetime(2026, 1, 1, 11, 59, tzinfo=UTC), datetime(2026, 1, 1, 12, 1, tzinfo=UTC)
+
+
+def plan(kind: str, value: str = "", expected: str = "") -> Plan:
+    return Plan(Target(kind, value, expected), "20260101-000000F", 1, "7", "15", "0/5000000", 1000)
+
+
+def end(lsn: str, reason: str, last_commit: datetime | None = BEFORE) -> End:
+    return End(2, parse_lsn(lsn), reason, last_commit)
+
+
+WELL = [
+    pytest.param(plan("latest"), end("0/5000028", "no recovery target specified"), id="latest"),
+    pytest.param(
+        plan("latest", "", TIME), end("0/5000028", "no recovery target specified", AFTER), id="latest-expected"
+    ),
+    pytest.param(plan("time", TIME), end("0/5000028", "before 2026-01-01 12:00:03+00"), id="time"),
+    pytest.param(plan("lsn", "0/5000000"), end("0/5000028", "after LSN 0/5000000"), id="lsn"),
+    pytest.param(plan("name", "here"), end("0/5000028", 'at restore point "here"'), id="name"),
+    pytest.param(plan("xid", "77"), end("0/5000028", "after transaction 77"), id="xid"),
+]
+WRONG = [
+    pytest.param(
+        plan("latest"), end("0/4FFFFFF", "no recovery target specified"), "before 0/5000000", id="latest-cut-short"
+    ),
+    pytest.param(
+        plan("latest", "", TIME),
+        end("0/5000028", "no recovery target specified"),
+        "before the expected end",
+        id="latest-before-what-is-expected",
+    ),
+    pytest.param(plan("time", TIME), end("0/5000028", "before …", AFTER), "with a commit of", id="a-later-commit"),
+    pytest.param(
+        plan("time", TIME), end("0/5000028", "no recovery target specified"), "met its target", id="no-target"
+    ),
+    pytest.param(
+        plan("name", "here"), end("0/5000028", 'at restore point "there"'), "another point", id="another-name"
+    ),
+    pytest.param(plan("xid", "77"), end("0/5000028", "after transaction 777"), "another transaction", id="another-xid"),
+]
+
+
+@pytest.mark.parametrize(("planned", "ended"), WELL)
+def test_an_end_as_planned_is_taken(planned: Plan, ended: End) -> None:
+    check_end(planned, ended)
+
+
+@pytest.mark.parametrize(("planned", "ended", "reason"), WRONG)
+def test_any_other_end_is_an_error(planned: Plan, ended: End, reason: str) -> None:
+    with pytest.raises(RecoveryError, match=reason):
+        check_end(planned, ended)
+
+
+@pytest.fixture
+def another_cluster(tmp_path: Path) -> Place:
+    """A directory with a cluster of system 8, where the plan is of system 7."""
+    place = Place(tmp_path / "main", tmp_path)
+    (place.directory / "global").mkdir(parents=True)
+    (place.directory / "global/pg_control").touch()
+    said = {"postgres": "postgres (PostgreSQL) 15.1", "pg_controldata": "Database system identifier: 8"}
+    for name, text in said.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\necho '{text}'\n")
+        (tmp_path / name).chmod(0o755)
+    return place
+
+
+def test_a_cluster_that_was_made_and_never_started_gives_way(another_cluster: Place) -> None:
+    check_place(another_cluster, plan("latest"), "")
+
+
+def test_another_system_that_ran_does_not_give_way_unasked(another_cluster: Place) -> None:
+    (another_cluster.directory / "postmaster.opts").touch()
+    with pytest.raises(RefusedError, match="restore_replaces=8"):
+        check_place(another_cluster, plan("latest"), "")
+    check_place(another_cluster, plan("latest"), "8")
