@@ -1,0 +1,714 @@
+# ruff: noqa: S608 - tests make their own SQL
+"""Rows past their limit go, and no others: batch by batch, archived before, under writers, through kills."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import gzip
+import hashlib
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import Database
+from job_host import JobHost, Latencies, Run, install, until
+from servers import MAJORS, Server, running
+from standbys import standby_of, wait_for_replay
+
+INVENTORIES = Path(__file__).resolve().parents[2] / "inventories"
+LOGS = """
+SET ROLE owner;
+CREATE TABLE logs (id bigserial PRIMARY KEY, at timestamptz NOT NULL, message text);
+CREATE INDEX logs_at ON logs (at);
+RESET ROLE;
+"""
+FILL = "INSERT INTO logs (at, message) SELECT now() - make_interval(hours => n), 'm' || n FROM generate_series(1, %s) n"
+# Eight partitions of ten days, of which the last ends in ten days' time.
+PARTITIONED = """
+SET ROLE owner;
+CREATE TABLE events (id bigserial, at timestamptz NOT NULL, message text) PARTITION BY RANGE (at);
+CREATE INDEX events_at ON events (at);
+RESET ROLE;
+DO $$
+BEGIN
+    FOR n IN 0..7 LOOP
+        EXECUTE format(
+            'CREATE TABLE events_%s PARTITION OF events FOR VALUES FROM (%L) TO (%L)',
+            n, date_trunc('day', now()) + make_interval(days => 10 * n - 70),
+            date_trunc('day', now()) + make_interval(days => 10 * n - 60)
+        );
+        EXECUTE format('ALTER TABLE events_%s OWNER TO owner', n);
+    END LOOP;
+END $$;
+INSERT INTO events (at, message)
+SELECT date_trunc('day', now()) - make_interval(hours => n), E'line\\n"quoted", ' || n FROM generate_series(0, 1600) n;
+"""
+
+
+def policy(**changed: Any) -> dict[str, Any]:
+    """Return a policy of 30 days for the table of logs."""
+    return {"table": "public.logs", "column": "at", "keep_days": 30, **changed}
+
+
+EVENTS = policy(table="public.events")
+
+
+def policies(*declared: dict[str, Any]) -> dict[str, str]:
+    """Return the setting that declares them."""
+    return {"RETENTION_POLICIES": json.dumps(declared)}
+
+
+@pytest.fixture
+def logs(db15: Database) -> Database:
+    """Return a database with a table of 1,000 hours: 281 rows are older than 30 days."""
+    db15.execute(LOGS)
+    db15.execute(FILL, (1000,))
+    return db15
+
+
+@pytest.fixture
+def events(db: Database) -> Database:
+    """Return a database of each major with a partitioned table: three partitions end before the limit of 30 days."""
+    db.execute(PARTITIONED)
+    return db
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """Return the folder of the archives."""
+    (tmp_path / "archive").mkdir()
+    return tmp_path / "archive"
+
+
+@pytest.fixture
+def host(tmp_path: Path, archive: Path) -> JobHost:
+    """Return the role's scripts, with a policy of 30 days in small batches."""
+    return install(
+        "postgresql_retention",
+        tmp_path / "host",
+        RETENTION_OWNER="owner",
+        RETENTION_ARCHIVE=str(archive),
+        RETENTION_REPORTS=str(tmp_path / "host" / "reports"),
+        RETENTION_BATCH_ROWS="50",
+        RETENTION_REST="0",
+        RETENTION_LOCK_WAIT="20",
+        **policies(policy()),
+    )
+
+
+def succeeded(run: Run) -> str:
+    """Hold a run to have succeeded, and return what it said."""
+    assert run.code == 0, run.output
+    return run.output
+
+
+def refused(run: Run, code: int, *words: str) -> None:
+    """Hold a run to have refused, with words."""
+    assert run.code == code, run.output
+    assert [word for word in words if word not in run.output] == [], run.output
+
+
+def count(db: Database, table: str = "logs") -> int:
+    return int(db.value(f"SELECT count(*) FROM {table}"))
+
+
+def audit(db: Database) -> list[tuple[Any, ...]]:
+    """Return (state, rows deleted) of each policy and run."""
+    return db.rows("SELECT state, rows_deleted FROM retention.retention_run ORDER BY id")
+
+
+def archived(folder: Path) -> list[list[str]]:
+    """Return the rows of all archives, whose checksums hold."""
+    rows = []
+    for path in sorted(folder.glob("*.csv.gz")):
+        checksum = path.with_name(path.name + ".sha256").read_text()
+        assert checksum == f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n"
+        with gzip.open(path, "rt", newline="") as lines:
+            header, *found = csv.reader(lines)
+        assert header == ["id", "at", "message"]
+        rows += found
+    assert list(folder.glob("*.partial")) == []
+    return rows
+
+
+# --- what goes, and what stays
+
+
+def test_rows_past_the_limit_go_and_no_others(logs: Database, host: JobHost) -> None:
+    expected = logs.rows("SELECT id FROM logs WHERE at >= now() - interval '30 days' ORDER BY id")
+    assert "281 rows deleted" in succeeded(host.run(logs, "run_retention"))
+    assert logs.rows("SELECT id FROM logs ORDER BY id") == expected
+
+
+def test_a_second_run_finds_nothing(logs: Database, host: JobHost) -> None:
+    succeeded(host.run(logs, "run_retention"))
+    assert "0 rows deleted" in succeeded(host.run(logs, "run_retention"))
+    assert audit(logs) == [("done", 281), ("done", 0)]
+
+
+def test_a_dry_run_counts_exactly_and_changes_nothing(logs: Database, host: JobHost) -> None:
+    before = logs.snapshot()
+    said = succeeded(host.run(logs, "run_retention", "--dry-run"))
+    oldest = logs.value("SELECT min(at)::text FROM logs WHERE at >= now() - interval '30 days'")
+    assert "WOULD" in said
+    assert f"1000  281             28.1" in said  # noqa: F541 - the columns of the table
+    assert oldest in said
+    assert (count(logs), logs.snapshot(), host.reports) == (1000, before, [])
+
+
+@pytest.mark.parametrize("column_type", ["timestamp", "date"])
+def test_a_column_without_a_time_zone_is_utc(logs: Database, host: JobHost, column_type: str) -> None:
+    logs.execute(f"ALTER TABLE logs ALTER at TYPE {column_type} USING (at AT TIME ZONE 'UTC')::{column_type}")
+    logs.execute(f"ALTER DATABASE {logs.name} SET TimeZone = 'Pacific/Auckland'")
+    kept = logs.value(
+        f"SELECT count(*) FROM logs WHERE at >= ((now() - interval '30 days') AT TIME ZONE 'UTC')::{column_type}"
+    )
+    succeeded(host.run(logs, "run_retention"))
+    assert count(logs) == kept
+
+
+def test_one_run_ends_at_its_cap_and_the_next_goes_on(logs: Database, host: JobHost) -> None:
+    assert "the cap of one run" in succeeded(host.run(logs, "run_retention", RETENTION_MOST_ROWS="120"))
+    assert audit(logs) == [("done", 120)]
+    assert logs.value("SELECT max(at) < now() - interval '30 days' FROM (SELECT at FROM logs ORDER BY at LIMIT 161) l")
+    succeeded(host.run(logs, "run_retention"))
+    assert (count(logs), audit(logs)) == (719, [("done", 120), ("done", 161)])
+
+
+def test_each_batch_is_a_transaction_of_its_own(logs: Database, host: JobHost) -> None:
+    logs.execute(
+        "CREATE TABLE seen (transaction bigint, rows int);"
+        "CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " INSERT INTO seen SELECT txid_current(), count(*) FROM gone; RETURN NULL; END $$;"
+        "CREATE TRIGGER see AFTER DELETE ON logs REFERENCING OLD TABLE AS gone EXECUTE FUNCTION see();"
+        "GRANT ALL ON seen TO owner"
+    )
+    succeeded(host.run(logs, "run_retention"))
+    assert logs.rows("SELECT rows FROM seen ORDER BY transaction") == [(50,)] * 5 + [(31,)]
+
+
+def test_a_row_that_the_application_has_locked_is_left_for_the_next_run(logs: Database, host: JobHost) -> None:
+    with contextlib.closing(logs.connect()) as other, other.cursor() as cursor:
+        cursor.execute("BEGIN; UPDATE logs SET message = 'in use' WHERE id = 990")
+        succeeded(host.run(logs, "run_retention"))
+        cursor.execute("COMMIT")
+    assert count(logs) == 720
+    succeeded(host.run(logs, "run_retention"))
+    assert count(logs) == 719
+
+
+def test_rows_are_deleted_as_the_owner_and_the_audit_is_not_his(logs: Database, host: JobHost) -> None:
+    logs.execute(
+        "CREATE TABLE seen (who text); GRANT ALL ON seen TO PUBLIC;"
+        "CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " INSERT INTO seen VALUES (current_user); RETURN NULL; END $$;"
+        "CREATE TRIGGER see AFTER DELETE ON logs EXECUTE FUNCTION see()"
+    )
+    succeeded(host.run(logs, "run_retention"))
+    assert logs.rows("SELECT DISTINCT who FROM seen") == [("owner",)]
+    assert logs.value("SELECT has_table_privilege('owner', 'retention.retention_run', 'UPDATE')") is False
+
+
+def test_the_audit_says_what_was_deleted_and_why(logs: Database, host: JobHost) -> None:
+    succeeded(host.run(logs, "run_retention"))
+    assert logs.rows(
+        "SELECT table_name, column_name, keep_days, rows_found, rows_expired, rows_deleted, state, message,"
+        " now() - cutoff::timestamptz BETWEEN '30 days' AND '30 days 1 minute', ended_at > started_at, confirmed"
+        " FROM retention.retention_run"
+    ) == [("public.logs", "at", 30, 1000, 281, 281, "done", "281 rows deleted", True, True, False)]
+
+
+def test_the_report_of_a_run_is_kept_and_old_ones_go(logs: Database, host: JobHost) -> None:
+    for _ in range(3):
+        succeeded(host.run(logs, "run_retention", RETENTION_REPORTS_KEPT="2"))
+    assert [report["steps"][0]["rows"][0]["rows_deleted"] for report in host.reports] == [0, 0]
+    assert len(list((host.folder / "reports").glob("*.html"))) == 2
+
+
+# --- what is refused
+
+WRONG = [
+    pytest.param(policy(keep_days=0), "keep_days is 0", id="zero days"),
+    pytest.param(policy(keep_days=-5), "keep_days is -5", id="negative days"),
+    pytest.param(policy(keep_days=True), "keep_days is True", id="days that are no number"),
+    pytest.param(policy(keep_days="90; DROP TABLE logs"), "keep_days is", id="days that are text"),
+    pytest.param(policy(table="logs"), "not a schema and a name", id="a table without its schema"),
+    pytest.param(policy(table="public.logs; DROP TABLE public.logs"), "not a schema and a name", id="SQL as a table"),
+    pytest.param(policy(table="public.nothing"), "there is no table public.nothing", id="an unknown table"),
+    pytest.param(policy(column="nothing"), "has no column nothing", id="an unknown column"),
+    pytest.param(policy(column="message"), "is of type text", id="a column that is no time"),
+    pytest.param(policy(column="id"), "is of type bigint", id="a column of numbers"),
+    pytest.param(policy(table="public.a_view"), "is not a table", id="a view"),
+    pytest.param(policy(table="public.a_materialized_view"), "is not a table", id="a materialized view"),
+    pytest.param(policy(table="public.unindexed"), "CREATE INDEX CONCURRENTLY ON public.unindexed (at)", id="no index"),
+    pytest.param(policy(table="public.second"), "no index of public.second begins with at", id="another index"),
+    pytest.param(policy(table="public.partial"), "no index of public.partial begins with at", id="a partial index"),
+    pytest.param(policy(table="public.part_1"), "is a partition", id="a partition"),
+    pytest.param(policy(keep_day=3), "there is no 'keep_day' in a policy", id="a misspelled key"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "word"), WRONG)
+def test_a_wrong_policy_is_refused_before_anything_of_any_is_deleted(
+    logs: Database, host: JobHost, wrong: dict[str, Any], word: str
+) -> None:
+    logs.execute(
+        "CREATE TABLE second (id int, at timestamptz); CREATE INDEX ON second (id, at);"
+        "CREATE TABLE unindexed (at timestamptz);"
+        "CREATE TABLE partial (at timestamptz); CREATE INDEX ON partial (at) WHERE at > '2020-01-01 00:00+00';"
+        "CREATE TABLE part (at timestamptz) PARTITION BY RANGE (at);"
+        "CREATE TABLE part_1 PARTITION OF part DEFAULT; CREATE VIEW a_view AS SELECT * FROM logs;"
+        "CREATE MATERIALIZED VIEW a_materialized_view AS SELECT * FROM logs;"
+        "CREATE TABLE other (LIKE logs INCLUDING ALL); INSERT INTO other SELECT * FROM logs"
+    )
+    good = policy(table="public.other")
+    refused(host.run(logs, "run_retention", **policies(good, wrong)), 2, word)
+    assert (count(logs), count(logs, "other")) == (1000, 1000)
+
+
+def test_two_policies_for_one_table_are_refused(logs: Database, host: JobHost) -> None:
+    refused(host.run(logs, "run_retention", **policies(policy(), policy(keep_days=60))), 2, "has two policies")
+    assert count(logs) == 1000
+
+
+def test_a_large_share_is_refused_until_somebody_confirms_it(logs: Database, host: JobHost) -> None:
+    wanted = policies(policy(keep_days=10))
+    refused(host.run(logs, "run_retention", **wanted), 1, "76 % and more than the 50 %", "--confirm public.logs")
+    refused(host.run(logs, "run_retention", "--dry-run", **wanted), 1, "REFUSED", "76 %")
+    refused(host.run(logs, "run_retention", "--confirm", "public.log", **wanted), 2, "there is no such policy")
+    assert (count(logs), audit(logs)) == (1000, [("refused", 0)])
+    succeeded(host.run(logs, "run_retention", "--confirm", "public.logs", **wanted))
+    assert count(logs) == 239
+
+
+def test_what_was_confirmed_goes_on_unasked_and_no_more_than_that(logs: Database, host: JobHost) -> None:
+    wanted = policies(policy(keep_days=10))
+    succeeded(host.run(logs, "run_retention", "--confirm", "public.logs", RETENTION_MOST_ROWS="100", **wanted))
+    succeeded(host.run(logs, "run_retention", RETENTION_MOST_ROWS="100", **wanted))
+    assert count(logs) == 800
+    # The same share again, of rows that nobody has been asked about.
+    refused(host.run(logs, "run_retention", **policies(policy(keep_days=9))), 1, "--confirm public.logs")
+    assert count(logs) == 800
+
+
+def test_one_refused_policy_does_not_stop_the_others(logs: Database, host: JobHost) -> None:
+    logs.execute("CREATE TABLE other (LIKE logs INCLUDING ALL); INSERT INTO other SELECT * FROM logs")
+    logs.execute("ALTER TABLE other OWNER TO owner")
+    both = policies(policy(keep_days=10), policy(table="public.other"))
+    refused(host.run(logs, "run_retention", **both), 1, "FAILED  public.logs", "DONE    public.other")
+    assert (count(logs), count(logs, "other")) == (1000, 719)
+
+
+def test_a_clock_two_days_ahead_deletes_nothing(logs: Database, host: JobHost) -> None:
+    # To the server it is as if its clock had been set: every row is two days older.
+    logs.execute("UPDATE logs SET at = at - interval '2 days'")
+    refused(host.run(logs, "run_retention"), 1, "the clock is ahead, or nothing writes")
+    assert count(logs) == 1000
+    succeeded(host.run(logs, "run_retention", RETENTION_SILENCE_HOURS="0"))
+
+
+def test_a_clock_two_days_ahead_drops_no_partition(events: Database, host: JobHost) -> None:
+    events.execute("UPDATE events SET at = at - interval '2 days'")
+    wanted = {"RETENTION_MOST_PERCENT": "100", **policies(EVENTS)}
+    refused(host.run(events, "run_retention", **wanted), 1, "the clock is ahead, or nothing writes")
+    assert (len(children(events)), len(tables(events))) == (8, 8)
+
+
+@pytest.mark.parametrize("environment", ["lab", "dev"])
+def test_where_nobody_writes_for_weeks_rows_go_to_the_last_and_no_job_fails(
+    logs: Database, host: JobHost, environment: str
+) -> None:
+    given = yaml.safe_load((INVENTORIES / environment / "group_vars/postgresql/postgresql_retention.yml").read_text())
+    settings = {name.removeprefix("postgresql_").upper(): str(value) for name, value in given.items()}
+    for days in (12, 40):
+        logs.execute("UPDATE logs SET at = at - make_interval(days => %s)", (days,))
+        succeeded(host.run(logs, "run_retention", **settings))
+        succeeded(host.run(logs, "run_retention", **settings))
+    assert count(logs) == 0
+
+
+def test_a_silent_table_is_believed_where_another_one_is_written_to(logs: Database, host: JobHost) -> None:
+    logs.execute("CREATE TABLE other (LIKE logs INCLUDING ALL); INSERT INTO other VALUES (1, now(), 'new')")
+    logs.execute("ALTER TABLE other OWNER TO owner")
+    logs.execute("UPDATE logs SET at = at - interval '2 days'")
+    succeeded(host.run(logs, "run_retention", **policies(policy(), policy(table="public.other"))))
+    assert count(logs) == 1000 - 281 - 48
+
+
+def test_a_clock_two_days_behind_is_refused(logs: Database, host: JobHost) -> None:
+    logs.execute("UPDATE logs SET at = at + interval '2 days'")
+    refused(host.run(logs, "run_retention"), 1, "its newest row is of", "correct the rows or the clock")
+    assert count(logs) == 1000
+
+
+def test_a_trigger_that_keeps_rows_is_told_of(logs: Database, host: JobHost) -> None:
+    logs.execute(
+        "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;"
+        "CREATE TRIGGER keep BEFORE DELETE ON logs FOR EACH ROW WHEN (old.id = 950) EXECUTE FUNCTION keep()"
+    )
+    refused(host.run(logs, "run_retention"), 1, "a trigger or a rule keeps them")
+
+
+def test_a_second_run_at_the_same_time_is_refused(logs: Database, host: JobHost) -> None:
+    first = host.start(logs, "run_retention", RETENTION_REST="200")
+    until(lambda: count(logs) < 1000)
+    refused(host.run(logs, "run_retention"), 75, "(retention) held the lock")
+    first.terminate()
+
+
+def test_a_standby_is_refused(servers: Callable[[int], Server], logs: Database, host: JobHost) -> None:
+    with standby_of(servers(MAJORS[0])) as standby:
+        wait_for_replay(logs.server, standby)
+        refused(host.run_on(standby, logs.name, "run_retention"), 1, "this is a standby")
+
+
+# --- archives
+
+
+def test_rows_are_archived_before_they_go(logs: Database, host: JobHost, archive: Path) -> None:
+    logs.execute("UPDATE logs SET message = E'a \"quoted\", line\\nand another' WHERE id % 7 = 0")
+    logs.execute("UPDATE logs SET message = NULL WHERE id % 11 = 0")
+    expected = logs.rows("SELECT id, at, message FROM logs WHERE at < now() - interval '30 days' ORDER BY at")
+    said = succeeded(host.run(logs, "run_retention", **policies(policy(archive=True))))
+    assert "281 rows deleted" in said
+    assert [(int(row[0]), row[2]) for row in archived(archive)] == [(row[0], row[2] or "") for row in expected]
+    (path,) = archive.glob("*.csv.gz")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert logs.value("SELECT archives FROM retention.retention_run") == [str(path)]
+    assert f"1 files of 0.0 MB in {archive}, which nothing deletes" in said
+    # As docs/operations/retention.md puts them back.
+    logs.execute("CREATE TABLE again (LIKE logs)")
+    with logs.connection.cursor() as cursor, gzip.open(path) as lines:
+        cursor.copy_expert("COPY again FROM STDIN (FORMAT csv, HEADER)", lines)
+    assert logs.rows("SELECT id, at, message FROM again ORDER BY at") == expected
+
+
+def test_nothing_is_deleted_that_cannot_be_archived(logs: Database, host: JobHost, archive: Path) -> None:
+    logs.execute("UPDATE logs SET message = md5(id::text)")
+    wanted = policies(policy(archive=True))
+    run = host.run(logs, "run_retention", largest_file="6000", **wanted)
+    assert (run.code, "File too large" in run.output) == (1, True), run.output
+    left = count(logs)
+    assert 719 < left < 1000
+    assert len(archived(archive)) == 1000 - left
+    succeeded(host.run(logs, "run_retention", **wanted))
+    assert len(archived(archive)) == 281
+
+
+def test_nothing_is_archived_where_nothing_goes(logs: Database, host: JobHost, archive: Path) -> None:
+    succeeded(host.run(logs, "run_retention", **policies(policy(keep_days=300, archive=True))))
+    assert list(archive.iterdir()) == []
+
+
+# --- ends that nobody asked for
+
+
+@pytest.mark.parametrize("with_archive", [False, True], ids=["without an archive", "with an archive"])
+@pytest.mark.parametrize("batches", [1, 3])
+def test_a_killed_run_is_gone_on_with(
+    logs: Database, host: JobHost, archive: Path, batches: int, with_archive: bool
+) -> None:
+    wanted = policies(policy(archive=with_archive))
+    expected = logs.rows("SELECT id FROM logs WHERE at < now() - interval '30 days' ORDER BY id")
+    run = host.start(logs, "run_retention", RETENTION_REST="30", **wanted)
+    until(lambda: count(logs) <= 1000 - 50 * batches)
+    run.kill()
+    assert audit(logs)[0][0] == "running"
+    succeeded(host.run(logs, "run_retention", **wanted))
+    assert count(logs) == 719
+    assert [state for state, _ in audit(logs)] == ["killed", "done"]
+    assert sum(rows for _, rows in audit(logs)) == 281
+    if with_archive:
+        assert sorted({int(row[0]) for row in archived(archive)}) == [row[0] for row in expected]
+
+
+def test_a_kill_between_archive_and_delete_loses_no_row(logs: Database, host: JobHost, archive: Path) -> None:
+    # The delete waits for a lock: the archive of its batch is written and read back by then.
+    wanted = policies(policy(archive=True))
+    logs.execute(
+        "CREATE TABLE gate (); CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN LOCK TABLE gate IN ACCESS SHARE MODE; RETURN NULL; END $$;"
+        "CREATE TRIGGER wait AFTER DELETE ON logs EXECUTE FUNCTION wait(); GRANT SELECT ON gate TO owner"
+    )
+    with contextlib.closing(logs.connect()) as other, other.cursor() as cursor:
+        cursor.execute("BEGIN; LOCK TABLE gate IN ACCESS EXCLUSIVE MODE")
+        run = host.start(logs, "run_retention", **wanted)
+        waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'gate'::regclass AND NOT granted"
+        until(lambda: logs.value(waiting))
+        run.kill()
+        logs.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'retention'")
+    assert count(logs) == 1000
+    succeeded(host.run(logs, "run_retention", **wanted))
+    rows = [int(row[0]) for row in archived(archive)]
+    # The fifty of the killed batch are in two archives.
+    assert (count(logs), len(rows), len(set(rows))) == (719, 331, 281)
+
+
+def test_a_torn_archive_is_kept_up_to_its_last_whole_batch(logs: Database, host: JobHost, archive: Path) -> None:
+    wanted = policies(policy(archive=True))
+    run = host.start(logs, "run_retention", RETENTION_REST="30", **wanted)
+    until(lambda: count(logs) <= 900)
+    run.kill()
+    (torn,) = archive.glob("*.partial")
+    with torn.open("ab") as file:
+        file.write(gzip.compress(b"half a batch" * 100)[:40])
+    succeeded(host.run(logs, "run_retention", **wanted))
+    assert len({row[0] for row in archived(archive)}) == 281
+
+
+def test_a_signal_ends_a_run_after_what_it_is_at(logs: Database, host: JobHost) -> None:
+    run = host.start(logs, "run_retention", RETENTION_REST="30")
+    until(lambda: count(logs) < 1000)
+    begin = time.monotonic()
+    done = run.terminate()
+    assert time.monotonic() - begin < 5
+    assert (done.code, "stopped by a signal" in done.output) == (1, True), done.output
+    (state, rows), *_ = audit(logs)
+    assert (state, rows) == ("stopped", 1000 - count(logs))
+    assert host.reports[-1]["failed"]
+
+
+def test_a_backend_that_is_terminated_is_a_failure_and_the_next_run_goes_on(logs: Database, host: JobHost) -> None:
+    run = host.start(logs, "run_retention", RETENTION_REST="30")
+    until(lambda: count(logs) < 1000)
+    logs.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'retention'")
+    assert run.end().code == 1
+    succeeded(host.run(logs, "run_retention"))
+    assert count(logs) == 719
+
+
+# --- partitions
+
+
+def children(db: Database) -> list[str]:
+    """Return the partitions of events."""
+    query = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'events'::regclass ORDER BY 1"
+    return [name for (name,) in db.rows(query)]
+
+
+def tables(db: Database) -> list[str]:
+    """Return every table that was ever a partition of events."""
+    return [name for (name,) in db.rows("SELECT relname FROM pg_class WHERE relname ~ '^events_[0-9]$' ORDER BY 1")]
+
+
+LEFT = [f"events_{n}" for n in range(4, 8)]
+
+
+def test_whole_partitions_are_dropped_and_the_one_across_the_limit_stays(events: Database, host: JobHost) -> None:
+    # The first four end 60, 50, 40 and 30 days ago.
+    wanted = policies({**EVENTS})
+    stay = events.rows("SELECT id FROM events WHERE at >= date_trunc('day', now()) - interval '30 days' ORDER BY id")
+    dry = host.run(events, "run_retention", "--dry-run", "--confirm", "public.events", **wanted)
+    assert len(children(events)) == 8
+    said = succeeded(host.run(events, "run_retention", "--confirm", "public.events", **wanted))
+    assert "4 partitions dropped" in said
+    assert (children(events), tables(events)) == (LEFT, LEFT)
+    assert events.rows("SELECT id FROM events ORDER BY id") == stay
+    expired, deleted = events.rows("SELECT rows_expired, rows_deleted FROM retention.retention_run")[0]
+    assert expired == deleted == 1601 - len(stay)
+    assert str(expired) in succeeded(dry)
+    assert events.value("SELECT count(*) FROM retention.retention_partition WHERE dropped_at IS NOT NULL") == 4
+
+
+def test_a_partition_is_archived_before_it_is_dropped(events: Database, host: JobHost, archive: Path) -> None:
+    # One has its columns in another order.
+    events.execute(
+        "ALTER TABLE events DETACH PARTITION events_1;"
+        "CREATE TABLE mixed (message text, at timestamptz NOT NULL, id bigint NOT NULL);"
+        "INSERT INTO mixed SELECT message, at, id FROM events_1; DROP TABLE events_1;"
+        "ALTER TABLE mixed RENAME TO events_1; ALTER TABLE events_1 OWNER TO owner"
+    )
+    events.execute(
+        "DO $$ BEGIN EXECUTE format('ALTER TABLE events ATTACH PARTITION events_1 FOR VALUES FROM (%L) TO (%L)',"
+        " date_trunc('day', now()) - interval '60 days', date_trunc('day', now()) - interval '50 days'); END $$"
+    )
+    gone = events.rows(
+        "SELECT id::text, message FROM events WHERE at < date_trunc('day', now()) - interval '30 days'"
+        " ORDER BY events.id"
+    )
+    wanted = policies({**EVENTS, "archive": True})
+    succeeded(host.run(events, "run_retention", "--confirm", "public.events", **wanted))
+    assert sorted(((row[0], row[2]) for row in archived(archive)), key=lambda row: int(row[0])) == gone
+    assert events.value("SELECT count(DISTINCT archive) FROM retention.retention_partition") == 4
+
+
+def test_a_reader_keeps_a_partition_from_being_detached_and_a_later_run_finishes_it(
+    events: Database, host: JobHost
+) -> None:
+    wanted = {"RETENTION_MOST_PERCENT": "100", **policies(EVENTS)}
+    with contextlib.closing(events.connect()) as other, other.cursor() as cursor:
+        cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM events")
+        run = host.start(events, "run_retention", **wanted)
+        until(lambda: events.value("SELECT count(*) FROM pg_inherits WHERE inhdetachpending"))
+        done = run.terminate()
+        assert done.code == 1, done.output
+        cursor.execute("SELECT count(*) FROM events")
+        assert cursor.fetchone()[0] == 1601
+        cursor.execute("COMMIT")
+    assert events.value("SELECT count(*) FROM pg_inherits WHERE inhdetachpending") == 1
+    succeeded(host.run(events, "run_retention", **wanted))
+    assert (children(events), tables(events)) == (LEFT, LEFT)
+
+
+@pytest.mark.parametrize("with_archive", [False, True], ids=["without an archive", "with an archive"])
+def test_a_run_killed_between_detach_and_drop_is_finished(
+    events: Database, host: JobHost, archive: Path, with_archive: bool
+) -> None:
+    wanted = {"RETENTION_MOST_PERCENT": "100", **policies({**EVENTS, "archive": with_archive})}
+    gone = events.value("SELECT count(*) FROM events WHERE at < date_trunc('day', now()) - interval '30 days'")
+    events.execute(
+        "CREATE TABLE gate (); CREATE FUNCTION wait() RETURNS event_trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN LOCK TABLE gate IN ACCESS SHARE MODE; END $$;"
+        "CREATE EVENT TRIGGER wait ON ddl_command_start WHEN TAG IN ('DROP TABLE') EXECUTE FUNCTION wait()"
+    )
+    with contextlib.closing(events.connect()) as other, other.cursor() as cursor:
+        cursor.execute("BEGIN; LOCK TABLE gate IN ACCESS EXCLUSIVE MODE")
+        run = host.start(events, "run_retention", **wanted)
+        until(lambda: events.value("SELECT count(*) FROM pg_locks WHERE relation = 'gate'::regclass AND NOT granted"))
+        run.kill()
+        events.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'retention'")
+    assert (len(children(events)), len(tables(events))) == (7, 8)
+    succeeded(host.run(events, "run_retention", **wanted))
+    assert (children(events), tables(events)) == (LEFT, LEFT)
+    assert len({row[0] for row in archived(archive)}) == (gone if with_archive else 0)
+
+
+def test_a_table_with_a_default_partition_is_detached_plainly_and_the_default_deleted_from(
+    events: Database, host: JobHost
+) -> None:
+    events.execute("CREATE TABLE events_d PARTITION OF events DEFAULT; ALTER TABLE events_d OWNER TO owner")
+    events.execute("INSERT INTO events (at) VALUES (now() - interval '200 days'), (now() + interval '12 hours')")
+    succeeded(host.run(events, "run_retention", RETENTION_MOST_PERCENT="100", **policies(EVENTS)))
+    assert children(events) == [*LEFT, "events_d"]
+    assert count(events, "events_d") == 0
+
+
+def test_a_table_partitioned_by_something_else_loses_rows(db15: Database, host: JobHost) -> None:
+    db15.execute(
+        "CREATE TABLE logs (id bigint, at timestamptz, message text) PARTITION BY HASH (id);"
+        "CREATE INDEX ON logs (at); ALTER TABLE logs OWNER TO owner"
+    )
+    for n in range(3):
+        db15.execute(f"CREATE TABLE logs_{n} PARTITION OF logs FOR VALUES WITH (MODULUS 3, REMAINDER {n})")
+        db15.execute(f"ALTER TABLE logs_{n} OWNER TO owner")
+    db15.execute("INSERT INTO logs SELECT n, now() - make_interval(hours => n), 'm' FROM generate_series(1, 1000) n")
+    succeeded(host.run(db15, "run_retention"))
+    assert count(db15) == 719
+
+
+# --- others are at work
+
+
+def test_it_waits_for_a_replica_that_is_behind(servers: Callable[[int], Server], logs: Database, host: JobHost) -> None:
+    server = servers(MAJORS[0])
+    logs.execute("UPDATE logs SET message = repeat('x', 2000)")
+    with standby_of(server) as standby, contextlib.closing(standby.connect("postgres")) as connection:
+        with connection.cursor() as cursor:
+            wait_for_replay(server, standby)
+            cursor.execute("SELECT pg_wal_replay_pause()")
+            # Two megabytes that the replica has and has not replayed.
+            logs.execute("CREATE TABLE ballast AS SELECT repeat('x', 1000) FROM generate_series(1, 2000)")
+            waits = {"RETENTION_LAG_MB": "1", "RETENTION_LONGEST_WAIT": "1"}
+            run = host.run(logs, "run_retention", **waits)
+            assert (run.code, "MB behind" in run.output) == (1, True), run.output
+            assert audit(logs) == [("failed", 50)]
+            cursor.execute("SELECT pg_wal_replay_resume()")
+        succeeded(host.run(logs, "run_retention", **{**waits, "RETENTION_LONGEST_WAIT": "30"}))
+        assert count(logs) == 719
+
+
+def test_it_waits_for_an_archive_that_is_behind(host: JobHost) -> None:
+    with running(MAJORS[0], archive_mode="on", archive_command="false", wal_level="replica") as server:
+        name = server.create_database()
+        with contextlib.closing(server.connect(name)) as connection:
+            db = Database(server, name, connection)
+            db.execute(LOGS)
+            db.execute(FILL, (1000,))
+            for _ in range(3):
+                db.execute("SELECT pg_switch_wal(); CREATE TABLE IF NOT EXISTS t (); DROP TABLE t")
+            waits = {"RETENTION_BACKLOG_FILES": "1", "RETENTION_LONGEST_WAIT": "1"}
+            run = host.run(db, "run_retention", **waits)
+            assert (run.code, "WAL files wait to be archived" in run.output) == (1, True), run.output
+            assert audit(db) == [("failed", 50)]
+
+
+@pytest.fixture
+def durable() -> Iterator[Database]:
+    """Return a database of a server that waits for its disk, as those of the tests do not and production's does."""
+    with running(MAJORS[0], fsync="on", synchronous_commit="on", full_page_writes="on", max_wal_size="1GB") as server:
+        name = server.create_database()
+        with contextlib.closing(server.connect(name)) as connection:
+            yield Database(server, name, connection)
+
+
+@contextlib.contextmanager
+def watched_lag(db: Database) -> Iterator[list[int]]:
+    """Give a list that fills with the bytes that a replica has not replayed."""
+    seen = [0]
+    query = "SELECT coalesce(max(pg_current_wal_lsn() - replay_lsn), 0)::bigint FROM pg_stat_replication"
+    watch = Latencies(db, lambda cursor: cursor.execute(query) or seen.append(cursor.fetchone()[0]), pause=0.05)
+    with watch.working():
+        yield seen
+    assert watch.errors == []
+
+
+def measured(db: Database, host: JobHost, rows: int) -> float:
+    """Delete half of so many rows under a writing client on a primary with a standby, in eight runs by turns with none.
+
+    What else the machine does falls on both, so that the ratio of the client's times is retention's doing: returned is
+    how many times the idle p99 is p99 under retention.
+    """
+    turns = 8
+    insert = "INSERT INTO logs (at, message) VALUES (now(), repeat('m', 100))"
+    db.execute(LOGS)
+    db.execute(
+        "INSERT INTO logs (at, message) SELECT now() - n * interval '60 days' / %s, repeat('m', 100)"
+        " FROM generate_series(1, %s) n",
+        (rows, rows),
+    )
+    db.execute("VACUUM ANALYZE logs")
+    db.execute("CHECKPOINT")
+    settings = {"RETENTION_BATCH_ROWS": "1000", "RETENTION_REST": "2", "RETENTION_MOST_PERCENT": "60"}
+    # With room for the rows that come of age meanwhile.
+    cap = str(rows // 2 // turns + 100)
+    idle, under, seconds = [], [], 0.0
+    with standby_of(db.server) as standby:
+        wait_for_replay(db.server, standby)
+        client = Latencies(db, lambda cursor: cursor.execute(insert))
+        with client.working(), watched_lag(db) as lag:
+            for _ in range(turns):
+                time.sleep(2)
+                idle.append(client.percentiles()[99])
+                begin = time.monotonic()
+                succeeded(host.run(db, "run_retention", RETENTION_MOST_ROWS=cap, **settings))
+                seconds += time.monotonic() - begin
+                under.append(client.percentiles()[99])
+        with contextlib.closing(standby.connect(db.name)) as connection, connection.cursor() as cursor:
+            old = "SELECT NOT EXISTS (SELECT FROM logs WHERE at < (SELECT min(cutoff) FROM retention.retention_run)"
+            until(lambda: cursor.execute(f"{old}::timestamptz)") or cursor.fetchone()[0])
+    assert client.errors == []
+    deleted = db.value("SELECT sum(rows_deleted)::int FROM retention.retention_run")
+    ratio = statistics.median(one / other for one, other in zip(under, idle, strict=True))
+    print(  # noqa: T201 - a figure for whoever runs it
+        f"{deleted} rows in {seconds:.1f} s ({deleted / seconds:.0f} rows/s), replica at most {max(lag) / 2**20:.1f}"
+        f" MB behind; p99 of a client's insert {statistics.median(idle):.2f} ms idle, {statistics.median(under):.2f} ms"
+        f" under retention, {ratio:.1f} times"
+    )
+    assert deleted >= rows // 2
+    assert max(lag) < 100 * 2**20
+    return ratio
+
+
+def test_many_rows_go_under_a_writing_client(durable: Database, host: JobHost) -> None:
+    measured(durable, host, 200_000)
+
+
+@pytest.mark.faults
+def test_two_million_rows_go_under_a_writing_client(durable: Database, host: JobHost) -> None:
+    assert measured(durable, host, 4_000_000) <= 3
