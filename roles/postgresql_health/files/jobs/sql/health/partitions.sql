@@ -1,0 +1,20 @@
+-- How many days the last partition of each table that is partitioned by time reaches into the future.
+-- Source: ours, from pg_inherits and the bounds of the partitions.
+SELECT
+    item,
+    floor(extract(EPOCH FROM max(upper_bound) - now()) / 86400)::int AS value,
+    format('%s partitions, the last ends %s', count(*), max(upper_bound)::date) AS detail
+FROM (
+    SELECT
+        p.partrelid::regclass::text AS item,
+        substring(
+            pg_get_expr(c.relpartbound, c.oid) FROM 'TO \(''(\d{4}-\d\d-\d\d[^'']*)''\)'
+        )::timestamptz AS upper_bound
+    FROM pg_partitioned_table AS p
+    INNER JOIN pg_inherits AS h ON p.partrelid = h.inhparent
+    INNER JOIN pg_class AS c ON h.inhrelid = c.oid
+    WHERE p.partstrat = 'r'
+) AS bounds
+WHERE upper_bound IS NOT NULL
+GROUP BY item
+ORDER BY value;

@@ -1,0 +1,1 @@
+"""How an environment does: what its hosts answered, as a table and as a page."""

@@ -1,0 +1,190 @@
+"""One page on how an environment does, that needs nothing beside it: no network, no script."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from jinja2 import Environment as Templates
+from jinja2 import PackageLoader
+from markupsafe import Markup, escape
+
+from mltrading_db.health import charts
+from mltrading_db.health.answers import PROBLEMS, Environment, Host
+
+# Commands and paths in what there is to do.
+CODE = re.compile(
+    r"(health --check \w+|dbjob \w+|(?:playbooks|docs)/[\w/]+\.\w+|/(?:etc|var)/[\w./-]*\w|pg_\w+\(\w*\))"
+)
+MOST_INDEXES, MOST_LINES = 14, 6
+WORDS = {"not_configured": "not configured", "no_data": "no data", "info": "info"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A chart with what it shows, and where there is nothing to draw, why."""
+
+    title: str
+    caption: str
+    svg: Markup | None = None
+    missing: str = ""
+
+
+def when(seconds: float) -> str:
+    """A time for a person."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC") if seconds else "never"
+
+
+def with_code(text: str) -> Markup:
+    """A sentence with its commands and paths as code."""
+    return Markup(CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704  # escaped before
+
+
+def word(state: str) -> str:
+    """A state for a person."""
+    return WORDS.get(state, state)
+
+
+def series(host: Host, name: str, *, prefix: str = "") -> dict[str, charts.Points]:
+    """What the history of a host has of a check: points by item, the largest last values first."""
+    found: dict[str, charts.Points] = {}
+    for sample in host.history:
+        for item, value in sample["values"].get(name, {}).items():
+            found.setdefault(f"{prefix}{item}", []).append((sample["time"], value))
+    return dict(sorted(found.items(), key=lambda pair: -pair[1][-1][1])[:MOST_LINES])
+
+
+def drawn(title: str, caption: str, svg: str | None, missing: str) -> Picture:
+    """A picture, or why there is none."""
+    return Picture(title, caption, Markup(svg) if svg else None, missing)  # noqa: S704  # made here, of escaped text
+
+
+def over_time(hosts: list[Host], name: str, title: str, caption: str) -> Picture:
+    """A check's values over time, of the hosts that have it."""
+    many = len(hosts) > 1
+    found: dict[str, charts.Points] = {}
+    for host in hosts:
+        found |= series(host, name, prefix=f"{host.name} " if many else "")
+    found = dict(list(found.items())[:MOST_LINES])
+    check = next((one for host in hosts if (one := host.check(name))), None)
+    if check is None or not found:
+        state = "The job health_history has not collected any value yet."
+        if check is not None and check["state"] == "not_configured":
+            state = "Not configured on these hosts."
+        return drawn(title, caption, None, state)
+    picture = charts.lines(title, found, check["unit"], check["warning"], below=check["below"])
+    return drawn(title, caption, picture, "")
+
+
+def pictures_of_load(environment: Environment) -> list[Picture]:
+    """Query time, errors, connections and hit ratio."""
+    primary = environment.primary or (environment.hosts[0] if environment.hosts else None)
+    hosts = [host for host in environment.hosts if host.role in ("primary", "standby")]
+    performance = primary.rows("performance_by_hour") if primary else []
+    errors = primary.rows("errors_by_hour") if primary else []
+    return [
+        drawn(
+            "Query time by hour", "What the application logged, all operations together; times in UTC.",
+            charts.times_by_hour(performance) if performance else None, "No operation was logged in 24 hours.",
+        ),
+        drawn(
+            "Errors by hour", "By type, from error_logs.",
+            charts.errors_by_hour(errors) if errors else None, "No error was logged in 24 hours.",
+        ),
+        over_time(hosts, "connections", "Connections in use", "Of those that max_connections leaves to clients."),
+        over_time(hosts, "index_hit_ratio", "Index pages found in memory",
+                  "Since the last reset; below 95 % needs a look."),
+    ]  # fmt: skip
+
+
+def pictures_of_data(environment: Environment) -> list[Picture]:
+    """Sizes over time, tables, and the use of indexes."""
+    primary = environment.primary
+    hosts = [primary] if primary else []
+    tables = primary.rows("table_sizes") if primary else []
+    indexes = primary.rows("index_usage") if primary else []
+    sizes = [(row["relation"].removeprefix("public."), row["bytes"]) for row in tables[:8]]
+    scans = [(row["index_name"].removeprefix("public."), row["scans"]) for row in indexes[:MOST_INDEXES]]
+    return [
+        over_time(hosts, "database_size", "Size of the databases", "On the primary, over what the history holds."),
+        drawn("Largest tables", "With their indexes.", charts.bars("Largest tables", sizes, "bytes") if sizes else None,
+              "There is no table."),
+        drawn("Use of the indexes", "Scans since the statistics were reset, the most used first.",
+              charts.bars("Use of the indexes", scans, "count") if scans else None, "There is no index."),
+        over_time(list(environment.hosts), "disk", "Disks in use", "Each file system once."),
+    ]  # fmt: skip
+
+
+def pictures_of_safety(environment: Environment) -> list[Picture]:
+    """Replication and what a restore would need, over time."""
+    hosts = list(environment.hosts)
+    return [
+        over_time(hosts, "replication_lag_bytes", "WAL not replayed", "Seen from each server."),
+        over_time(hosts, "backup_age", "Age of the last good backup", "Falls to nought at each backup."),
+        over_time(hosts, "dump_age", "Age of the last good dump", "Falls to nought at each dump."),
+        over_time(hosts, "drill_age", "Age of the last good restore drill", "A backup that was restored is one."),
+    ]
+
+
+def topology(environment: Environment) -> dict[str, Any]:
+    """The primary, and the other hosts with how far behind they are."""
+    primary = environment.primary
+    behind = {row["item"]: row for row in (primary.rows("replication_lag_bytes") if primary else [])}
+    others = []
+    for host in environment.hosts:
+        if host is primary:
+            continue
+        bytes_row = next(
+            (row for item, row in behind.items() if host.name in item),
+            next(iter(host.rows("replication_lag_bytes")), None),
+        )
+        seconds_row = next(iter(host.rows("replication_lag_seconds")), None)
+        lag = "" if bytes_row is None else charts.bytes_text(bytes_row["value"])
+        late = "" if seconds_row is None or seconds_row["value"] is None else charts.seconds_text(seconds_row["value"])
+        others.append({"host": host, "lag": lag, "late": late})
+    return {"primary": primary, "others": others}
+
+
+def jobs(environment: Environment) -> list[dict[str, Any]]:
+    """Every job of every host: how it did, and whether it is late."""
+    found = []
+    for host in environment.hosts:
+        late = {row["item"]: row for row in host.rows("job_overdue")}
+        did = {row["item"]: row for row in host.rows("job_failures")}
+        for name in sorted({*late, *did}):
+            rows = [row for row in (did.get(name), late.get(name)) if row]
+            state = next((state for state in PROBLEMS if state in {row["state"] for row in rows}), "ok")
+            said = did[name]["detail"] if name in did else "has not run yet"
+            detail, overdue = late.get(name, {}).get("detail", ""), late.get(name, {}).get("value") or 0
+            found.append({
+                "host": host.name, "name": name, "state": state, "said": said,
+                "when": detail, "overdue": charts.seconds_text(overdue) if overdue else "",
+            })  # fmt: skip
+    return sorted(found, key=lambda job: ([*PROBLEMS, "ok"].index(job["state"]), job["host"], job["name"]))
+
+
+def rendered(environment: Environment) -> str:
+    """The page."""
+    templates = Templates(
+        loader=PackageLoader("mltrading_db.health", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    templates.filters["when"] = when
+    templates.filters["word"] = word
+    templates.filters["with_code"] = with_code
+    return templates.get_template("page.html.j2").render(
+        environment=environment,
+        problems=environment.problems(),
+        topology=topology(environment),
+        load=pictures_of_load(environment),
+        data=pictures_of_data(environment),
+        safety=pictures_of_safety(environment),
+        jobs=jobs(environment),
+        checks=[(name, title) for name, title in environment.check_names().items() if has_levels(environment, name)],
+    )
+
+
+def has_levels(environment: Environment, name: str) -> bool:
+    """Whether a check can alarm; one that informs is shown as a picture."""
+    return any((check := host.check(name)) is not None and check["state"] != "info" for host in environment.hosts)

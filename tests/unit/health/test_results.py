@@ -1,0 +1,151 @@
+"""What rows mean: levels, states, texts, and the schedules of jobs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+from example import ENGINE, ROOT, TRADING
+from health_checks import Check, ConfigurationError, Result, judged, level, shown, worst
+from health_files import next_due
+from health_plans import deviations
+
+UPWARDS = Check("up", "Up", unit="%", warning=80, critical=90)
+DOWNWARDS = Check("down", "Down", unit="%", warning=95, critical=90, below=True)
+
+
+@pytest.mark.parametrize(
+    ("check", "value", "state"),
+    [
+        pytest.param(UPWARDS, 80, "ok", id="at the level"),
+        pytest.param(UPWARDS, 80.1, "warning", id="above the warning"),
+        pytest.param(UPWARDS, 90.1, "critical", id="above the critical level"),
+        pytest.param(DOWNWARDS, 95, "ok", id="at the level, where less is worse"),
+        pytest.param(DOWNWARDS, 94.9, "warning", id="below the warning"),
+        pytest.param(DOWNWARDS, 89, "critical", id="below the critical level"),
+        pytest.param(UPWARDS, None, "no_data", id="no value"),
+    ],
+)
+def test_a_value_is_judged_by_the_levels(check: Check, value: float | None, state: str) -> None:
+    assert check.state_of(value) == state
+
+
+@pytest.mark.parametrize(
+    ("given", "unit", "number"),
+    [
+        (80, "%", 80), ("80", "%", 80), ("100GB", "bytes", 100 * 1024**3), ("1.5 h", "seconds", 5400),
+        ("2d", "seconds", 172_800), ("1s", "ms", 1000), ("5ms", "ms", 5), (None, "%", None),
+    ],
+)  # fmt: skip
+def test_a_level_is_a_number_with_a_unit(given: Any, unit: str, number: float | None) -> None:
+    assert level(given, unit) == number
+
+
+@pytest.mark.parametrize("given", ["much", "5 parsecs", "-1", ""])
+def test_what_is_no_level_is_refused(given: str) -> None:
+    with pytest.raises(ConfigurationError, match="is no level"):
+        level(given, "%")
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (87.123, "%", "87.1 %"), (0, "%", "0 %"), (5_583_457_485, "bytes", "5.2 GB"), (900, "bytes", "900 B"),
+        (26 * 3600, "seconds", "26 h"), (45, "seconds", "45 s"), (1234.5, "ms", "1,234 ms"), (3, "count", "3"),
+        (12, "days", "12 days"), (None, "%", "no data"),
+    ],
+)  # fmt: skip
+def test_a_value_is_shown_as_a_person_says_it(value: float | None, unit: str, text: str) -> None:
+    assert shown(value, unit) == text
+
+
+def test_the_worst_row_speaks_for_the_check_and_counts_its_like() -> None:
+    rows = [{"item": name, "value": value, "detail": ""} for name, value in (("a", 85), ("b", 99), ("c", 95), ("d", 1))]
+    result = judged(UPWARDS, rows)
+    assert (result.state, result.text, result.value) == ("critical", "b: 99 %, and 1 more", 99)
+
+
+def test_a_quiet_item_is_shown_and_never_alarms() -> None:
+    check = Check("q", "Q", unit="ms", warning=1, critical=2, quiet=("train",))
+    result = judged(check, [{"item": "train", "value": 900}, {"item": "read", "value": 0.5}])
+    assert (result.state, result.value, len(result.rows)) == ("ok", 0.5, 2)
+
+
+@pytest.mark.parametrize(
+    ("states", "state"),
+    [
+        (["ok", "warning", "unknown", "critical"], "critical"), (["ok", "warning", "unknown"], "unknown"),
+        (["ok", "warning"], "warning"), (["ok", "no_data", "not_configured", "info"], "ok"), ([], "ok"),
+    ],
+)  # fmt: skip
+def test_critical_outranks_unknown_and_that_a_warning(states: list[str], state: str) -> None:
+    assert worst([Result(UPWARDS, one, "") for one in states]) == state
+
+
+@pytest.mark.parametrize(
+    ("schedule", "due"),
+    [
+        pytest.param("15 2 * * *", "2026-11-25 02:15", id="tomorrow"),
+        pytest.param("*/15 * * * *", "2026-11-24 10:15", id="the next quarter"),
+        pytest.param("30 3 * * 0", "2026-11-29 03:30", id="Sunday as 0"),
+        pytest.param("30 3 * * 7", "2026-11-29 03:30", id="Sunday as 7"),
+        pytest.param("30 3 * * sun", "2026-11-29 03:30", id="Sunday by its name"),
+        pytest.param("0 4 1 * *", "2026-12-01 04:00", id="the first of the month"),
+        pytest.param("0 4 1 * fri", "2026-11-27 04:00", id="either the first or a Friday"),
+        pytest.param("0 9-17/4 * * 1-5", "2026-11-24 13:00", id="a range with steps"),
+        pytest.param("10 10 * * *", "2026-11-24 10:10", id="later this hour"),
+    ],
+)
+def test_a_schedule_is_due_when_cron_says(schedule: str, due: str) -> None:
+    after = datetime.fromisoformat("2026-11-24 10:00:30+00:00")
+    found = next_due(schedule, after)
+    assert found is not None
+    assert found.strftime("%Y-%m-%d %H:%M") == due
+
+
+def test_a_schedule_that_never_comes_is_due_never() -> None:
+    assert next_due("0 0 30 2 *", datetime.fromisoformat("2026-11-24 10:00+00:00")) is None
+
+
+def test_the_documentation_has_every_check() -> None:
+    page = (ROOT / "docs/operations/health.md").read_text()
+    assert [check["name"] for check in ENGINE + TRADING if f"`{check['name']}`" not in page] == []
+
+
+def plan(node: str, pages: int, **more: Any) -> dict[str, Any]:
+    """A plan of one node."""
+    common = {
+        "Node Type": node,
+        "Shared Hit Blocks": pages,
+        "Shared Read Blocks": 0,
+        "Actual Rows": 100,
+        "Actual Loops": 1,
+    }
+    return common | ({"Relation Name": "t"} if "Scan" in node else {}) | more
+
+
+@pytest.mark.parametrize(
+    ("found", "expected", "said"),
+    [
+        pytest.param(plan("Index Only Scan", 90, **{"Index Name": "a", "Heap Fetches": 0}),
+                     {"indexes": ["a"], "index_only": True}, [], id="as expected"),
+        pytest.param(plan("Seq Scan", 5000), {"indexes": ["a"]}, ["no index is used, t is scanned"], id="a scan"),
+        pytest.param(plan("Seq Scan", 5), {"indexes": ["a"]}, [], id="a scan of a few pages"),
+        pytest.param(plan("Seq Scan", 5000), {"indexes": []}, [], id="a scan where one is expected"),
+        pytest.param(plan("Seq Scan", 5000), {}, ["no index is used, t is scanned"], id="any index would do"),
+        pytest.param(plan("Index Scan", 500, **{"Index Name": "b"}), {"indexes": ["a"]},
+                     ["uses b, expected a"], id="another index"),
+        pytest.param(plan("Index Scan", 500, **{"Index Name": "a"}), {"indexes": ["a"], "index_only": True},
+                     ["visits the table, expected an index-only scan"], id="not index-only"),
+        pytest.param(plan("Index Only Scan", 90, **{"Index Name": "a", "Heap Fetches": 78}),
+                     {"indexes": ["a"], "index_only": True},
+                     ["78 visits to the table for 100 rows: it needs a VACUUM"], id="heap fetches"),
+        pytest.param(plan("Index Scan", 50, **{"Index Name": "a"}), {"indexes": ["a"], "buffers": 20},
+                     ["reads 50 pages, expected at most 20"], id="more pages"),
+    ],
+)  # fmt: skip
+def test_a_plan_is_compared_with_the_expected_one(
+    found: dict[str, Any], expected: dict[str, Any], said: list[str]
+) -> None:
+    assert deviations(found, expected) == said
