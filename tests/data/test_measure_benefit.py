@@ -16,6 +16,7 @@ REQUEST = {
     "catalogue": yaml.safe_load((SQL / "queries" / "catalogue.yml").read_text()),
     "sql": {path.stem: path.read_text() for path in (SQL / "queries").glob("*.sql")},
 }
+DEFINITIONS = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1"
 INDEXES = "SELECT indexrelid::regclass::text, indisvalid FROM pg_index ORDER BY 1"
 
 
@@ -71,6 +72,27 @@ def test_every_state_answers_with_as_many_rows(states: dict[str, Any]) -> None:
 def test_every_index_is_there_afterwards(trading: Database, states: dict[str, Any], before: list[Any]) -> None:
     assert states
     assert trading.rows(INDEXES) == before
+
+
+def test_a_key_that_carries_columns_is_a_plain_key_before_the_declaration(
+    new_database: Callable[[str], Database],
+) -> None:
+    database = new_database("lean")
+    database.load(end_time="")
+    database.declare("lean")
+    present = [index["name"] for index in DEFAULTS["mltrading_index_sets"]["lean"] if "state" not in index]
+    before = database.rows(DEFINITIONS)
+    done = measure(database, REQUEST | {"declared": present})
+    assert done.returncode == 0, done.stderr
+    (query,) = (found for found in json.loads(done.stdout)["queries"] if found["name"] == "dashboard_core")
+    scans = {state: (one["indexes"], one["scans"]) for state, one in query["states"].items()}
+    key = ["unique_symbol_timestamp_features"]
+    assert scans == {
+        "declared": (key, ["Index Only Scan"]),
+        "undeclared": (key, ["Index Scan"]),
+        "primary_key": ([], ["Seq Scan"]),
+    }
+    assert database.rows(DEFINITIONS) == before
 
 
 REFUSED = [

@@ -79,8 +79,8 @@ class Database:
         statements = [f"{statement};" for statement in plan["statements"]]
         self.rows("\n".join(["BEGIN; SET LOCAL ROLE mltrading_owner;", *statements, *files, "COMMIT"]))
 
-    def declare(self, declaration: str) -> dict[str, Any]:
-        """Apply the role's declaration with the module; return what it did."""
+    def declaration(self, name: str) -> dict[str, Any]:
+        """The role's declaration as parameters of the module."""
         views = [
             {**view, "query": (SQL / "materialized_views" / f"{view['name']}.sql").read_text()}
             for view in DEFAULTS["mltrading_materialized_views"]
@@ -92,13 +92,16 @@ class Database:
             {**table, "parameters": append if isinstance(table["parameters"], str) else table["parameters"]}
             for table in DEFAULTS["mltrading_table_parameters"]
         ]
-        request = {
+        return {
             "login_db": self.name, "login_unix_socket": str(self.server.home), "login_port": self.server.port,
-            "session_role": "mltrading_owner", "indexes": DEFAULTS["mltrading_index_sets"][declaration],
+            "session_role": "mltrading_owner", "indexes": DEFAULTS["mltrading_index_sets"][name],
             "materialized_views": views, "statistics": DEFAULTS["mltrading_statistics"],
             "column_statistics": DEFAULTS["mltrading_column_statistics"], "table_parameters": parameters,
         }  # fmt: skip
-        validated = ArgumentSpecValidator(postgresql_optimization.argument_spec()).validate(request)
+
+    def declare(self, name: str) -> dict[str, Any]:
+        """Apply the role's declaration with the module; return what it did."""
+        validated = ArgumentSpecValidator(postgresql_optimization.argument_spec()).validate(self.declaration(name))
         assert not validated.error_messages, validated.error_messages
         report = Report()
         run(postgresql_optimization.request(dict(validated.validated_parameters), check=False), report)

@@ -28,7 +28,9 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+import lab_database
 import psycopg2
+from lab_database import NotSampleDataError
 from psycopg2 import sql
 
 # The version of the data: raised whenever a change of the SQL changes a row.
@@ -50,18 +52,9 @@ MARKED = {
 TABLES = ("market_data", "feature_engineered_data", *MARKED)
 
 
-class NotSampleDataError(Exception):
-    """The database holds rows that this script did not make."""
-
-
 def arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--host", default="/run/postgresql", help="directory of the server's socket")
-    parser.add_argument("--port", type=int, default=5432)
-    parser.add_argument("--database", default="mltrading")
-    parser.add_argument("--user", default="postgres", help="a superuser, who acts as the owner")
-    parser.add_argument("--owner", default="mltrading_owner", help="the owner of the tables")
+    parser = lab_database.parser(__doc__.splitlines()[0])
     parser.add_argument("--bars", type=Path, required=True, help="stocks.csv.gz of bokeh_sampledata")
     parser.add_argument("--sql", type=Path, required=True, help="directory of the SQL files")
     parser.add_argument("--rows", type=int, default=500_000, help="hourly rows of all symbols")
@@ -77,27 +70,12 @@ def arguments() -> argparse.Namespace:
 
 
 def connect(options: argparse.Namespace) -> psycopg2.extensions.connection:
-    """Connect in UTC as the owner of the tables.
+    """Connect as the owner of the tables.
 
     Commits are synchronous: VACUUM does not mark a page as visible to all while a commit on it may still be lost.
     """
-    connection = psycopg2.connect(
-        host=options.host,
-        port=options.port,
-        dbname=options.database,
-        user=options.user,
-        application_name="load_sample_data",
-        options="-c TimeZone=UTC -c work_mem=64MB -c jit=off -c synchronous_commit=on -c search_path=pg_catalog,public",
-    )
-    with connection, connection.cursor() as cursor:
-        cursor.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(options.owner)))
-    return connection
-
-
-def loaded(cursor: psycopg2.extensions.cursor) -> dict:
-    """Return what the database says of its sample data, {} where there is none."""
-    cursor.execute("SELECT obj_description(to_regnamespace('mltrading_lab'), 'pg_namespace')")
-    return json.loads(cursor.fetchone()[0] or "{}")
+    settings = {"work_mem": "64MB", "jit": "off", "synchronous_commit": "on", "search_path": "pg_catalog,public"}
+    return lab_database.connect(options, "load_sample_data", **settings)
 
 
 def remark(cursor: psycopg2.extensions.cursor, data: dict) -> None:
@@ -250,7 +228,7 @@ def load(options: argparse.Namespace) -> dict:
             cursor.execute("SELECT pg_try_advisory_lock(hashtext('load_sample_data'), 0)")
             if not cursor.fetchone()[0]:
                 raise BlockingIOError("another load is running in this database")
-            found = loaded(cursor)
+            found = lab_database.loaded(cursor)
         same = found | wanted == found
         if same and found["complete"]:
             return {"changed": False, "rows": 0, "seconds": 0, "data": found}

@@ -19,14 +19,15 @@ as JSON. Runs on the database host as OS user postgres, with Debian's Python 3 a
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import sys
 import time
 from contextlib import closing
 
+import lab_database
 import psycopg2
+from lab_database import NotSampleDataError
 from psycopg2 import sql
 
 TABLE = "public.feature_engineered_data"
@@ -35,40 +36,9 @@ STATES = ("declared", "undeclared", "primary_key")
 RUNS, LEAST_RUNS, SECONDS = 9, 3, 2.0
 
 
-class NotSampleDataError(Exception):
-    """The database is not a lab's, or the request names what it does not have."""
-
-
-def arguments() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--host", default="/run/postgresql", help="directory of the server's socket")
-    parser.add_argument("--port", type=int, default=5432)
-    parser.add_argument("--database", default="mltrading")
-    parser.add_argument("--user", default="postgres", help="a superuser, who acts as the owner")
-    parser.add_argument("--owner", default="mltrading_owner", help="the owner of the tables")
-    return parser.parse_args()
-
-
-def connect(options: argparse.Namespace) -> psycopg2.extensions.connection:
-    """Connect in UTC as the owner of the tables. Nothing waits longer than five seconds for a lock."""
-    connection = psycopg2.connect(
-        host=options.host,
-        port=options.port,
-        dbname=options.database,
-        user=options.user,
-        application_name="measure_benefit",
-        options="-c TimeZone=UTC -c lock_timeout=5s -c statement_timeout=300s",
-    )
-    with connection, connection.cursor() as cursor:
-        cursor.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(options.owner)))
-    return connection
-
-
 def sample_data(cursor: psycopg2.extensions.cursor) -> dict:
     """Return what the database says of its sample data, or raise NotSampleDataError where it is not that alone."""
-    cursor.execute("SELECT obj_description(to_regnamespace('mltrading_lab'), 'pg_namespace')")
-    data = json.loads(cursor.fetchone()[0] or "{}")
+    data = lab_database.loaded(cursor)
     if not data.get("complete"):
         raise NotSampleDataError("this is no lab: the database has no complete sample data, and nothing was measured")
     query = "SELECT EXISTS (SELECT FROM {} WHERE source IS NULL OR source NOT IN ('bokeh_sampledata', 'generated'))"
@@ -79,24 +49,29 @@ def sample_data(cursor: psycopg2.extensions.cursor) -> dict:
 
 
 def indexes(cursor: psycopg2.extensions.cursor) -> list[dict]:
-    """Return the table's indexes, largest first: {"name", "bytes", "constraint" (primary, unique or null)}."""
+    """Return the table's indexes, largest first: {"name", "bytes", "constraint" (primary, unique or null), "key"}.
+
+    The key is that of the constraint, without columns that its index carries for reads.
+    """
     cursor.execute(
-        "SELECT c.relname, pg_relation_size(c.oid), CASE k.contype WHEN 'p' THEN 'primary' WHEN 'u' THEN 'unique' END"
+        "SELECT c.relname, pg_relation_size(c.oid), CASE k.contype WHEN 'p' THEN 'primary' WHEN 'u' THEN 'unique' END,"
+        " split_part(pg_get_constraintdef(k.oid), ' INCLUDE ', 1)"
         " FROM pg_index AS i INNER JOIN pg_class AS c ON c.oid = i.indexrelid"
         " LEFT JOIN pg_constraint AS k ON k.conindid = c.oid AND k.contype IN ('p', 'u')"
         " WHERE i.indrelid = %s::regclass ORDER BY 2 DESC, 1",
         [TABLE],
     )
-    return [{"name": name, "bytes": size, "constraint": kind} for name, size, kind in cursor]
+    return [{"name": name, "bytes": size, "constraint": kind, "key": key} for name, size, kind, key in cursor]
 
 
-def drop(cursor: psycopg2.extensions.cursor, found: list[dict], names: set[str]) -> None:
-    """Drop indexes of the table by their names, those of constraints with their constraints."""
+def drop(cursor: psycopg2.extensions.cursor, found: list[dict], names: set[str], *, keys: bool) -> None:
+    """Drop indexes of the table by their names; of those that back a constraint the plain key stays, with `keys`."""
     for index in found:
         if index["name"] in names and index["constraint"]:
-            statement = sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(
-                sql.SQL(TABLE), sql.Identifier(index["name"])
-            )
+            table, name = sql.SQL(TABLE), sql.Identifier(index["name"])
+            statement = sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(table, name)
+            if keys:
+                statement += sql.SQL(", ADD CONSTRAINT {} {}").format(name, sql.SQL(index["key"]))
             cursor.execute(statement)
         elif index["name"] in names:
             cursor.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier("public", index["name"])))
@@ -122,6 +97,7 @@ def measure(cursor: psycopg2.extensions.cursor, query: str) -> dict:
         "rows": plan[0]["Actual Rows"],
         "buffers": plan[0]["Shared Hit Blocks"] + plan[0]["Shared Read Blocks"],
         "heap_fetches": sum(node.get("Heap Fetches", 0) for node in plan),
+        "tables": sorted({node["Relation Name"] for node in plan if "Relation Name" in node}),
         "scans": sorted({node["Node Type"] for node in plan if "Scan" in node["Node Type"]}),
         "indexes": sorted({node["Index Name"] for node in plan if "Index Name" in node}),
     }
@@ -146,7 +122,7 @@ def measure_all(connection: psycopg2.extensions.connection, request: dict) -> di
         version, table_bytes = cursor.fetchone()
         results = {query["name"]: {} for query in measured}
         for state in STATES:
-            drop(cursor, found, gone[state])
+            drop(cursor, found, gone[state], keys=state == "undeclared")
             for query in measured:
                 name = query.get("instead", {}).get(state, query["name"])
                 results[query["name"]][state] = measure(cursor, request["sql"][name])
@@ -155,7 +131,10 @@ def measure_all(connection: psycopg2.extensions.connection, request: dict) -> di
         "data": data,
         "server": version.split()[0],
         "table_bytes": table_bytes,
-        "indexes": [index | {"declared": index["name"] in declared} for index in found],
+        "indexes": [
+            {key: index[key] for key in ("name", "bytes", "constraint")} | {"declared": index["name"] in declared}
+            for index in found
+        ],
         "queries": [
             {key: query[key] for key in ("name", "title", "claim")} | {"states": results[query["name"]]}
             for query in measured
@@ -165,8 +144,11 @@ def measure_all(connection: psycopg2.extensions.connection, request: dict) -> di
 
 def main() -> None:
     """Measure, and print the result; a refusal is one sentence and exit code 1."""
+    options = lab_database.parser(__doc__.splitlines()[0]).parse_args()
+    # Nothing waits longer than a few seconds for a lock.
+    settings = {"lock_timeout": "5s", "statement_timeout": "300s"}
     try:
-        with closing(connect(arguments())) as connection:
+        with closing(lab_database.connect(options, "measure_benefit", **settings)) as connection:
             sys.stdout.write(json.dumps(measure_all(connection, json.load(sys.stdin)), sort_keys=True) + "\n")
     except (NotSampleDataError, psycopg2.Error) as error:
         sys.exit(f"measure_benefit: {error}")

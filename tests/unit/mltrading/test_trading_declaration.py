@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import re
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ GUIDE = {index["name"]: index for index in DEFAULTS["mltrading_index_sets"]["gui
 LEAN = {index["name"]: index for index in DEFAULTS["mltrading_index_sets"]["lean"]}
 CATALOGUE = yaml.safe_load((SQL / "queries" / "catalogue.yml").read_text())
 TABLES = {path.stem: path.read_text() for path in (SQL / "tables").glob("*.sql")}
-TEMPLATE_OF_INDEXES = "{{ mltrading_index_sets[mltrading_declaration] }}"
+TEMPLATE_OF_INDEXES = "{{ mltrading_index_sets[mltrading_declaration] + mltrading_retention_indexes }}"
 
 # The guide's indexes: key, included columns, predicate.
 NINE = [
@@ -136,10 +136,10 @@ def test_the_default_is_the_guides_nine() -> None:
 def test_the_lean_declaration_is_one_covering_key_and_one_brin() -> None:
     present = {name: index for name, index in LEAN.items() if index.get("state", "present") == "present"}
     assert {name: index.get("method", "btree") for name, index in present.items()} == {
-        "idx_features_symbol_timestamp_covering": "btree",
+        "unique_symbol_timestamp_features": "btree",
         "idx_features_timestamp_brin": "brin",
     }
-    assert present["idx_features_symbol_timestamp_covering"]["unique"] is True
+    assert present["unique_symbol_timestamp_features"]["unique"] is True
 
 
 def test_the_lean_declaration_takes_away_every_plain_index_that_the_table_came_with() -> None:
@@ -186,12 +186,9 @@ def test_nothing_is_loaded_unless_somebody_asks_for_it() -> None:
     assert DEFAULTS["mltrading_sample_data_enabled"] is False
 
 
-def test_the_role_asks_for_the_version_of_the_data_that_the_script_makes() -> None:
-    spec = importlib.util.spec_from_file_location("load_sample_data", ROLE / "files" / "load_sample_data.py")
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+def test_the_role_asks_for_the_version_of_the_data_that_the_script_makes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROLE / "files")
+    script = importlib.import_module("load_sample_data")
     wanted = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())["__mltrading_sample_data_wanted"]
     assert f"'version': {script.VERSION}," in wanted
     assert sorted(script.TABLES) == sorted(TABLES)
