@@ -1,0 +1,110 @@
+"""Safe change: what applying would do, whether that is still so, and the run itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mltrading_db.cli import plans, show
+from mltrading_db.cli.environment import RefusedError
+from mltrading_db.cli.session import Session, confirm, provenance, session
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What `mldb apply` was told."""
+
+    env: str
+    check: bool = False
+    limit: str = ""
+    tags: str = ""
+    plan: Path | None = None
+    older: bool = False
+    confirm: str = ""
+
+
+def apply(wanted: Wanted, *, as_json: bool, verbosity: int) -> int:
+    """Apply an environment; returns the exit code."""
+    with session("apply", wanted.env, as_json=as_json, verbosity=verbosity) as made:
+        limit, tags = wanted.limit, wanted.tags
+        if wanted.plan:
+            limit, tags = same_scope(wanted, plans.read(wanted.plan))
+        if not wanted.check:
+            confirm(made.environment, wanted.confirm, f"{wanted.env} would be changed.")
+            hosts = made.run("check_hosts", {"check_hosts_older": wanted.older}, limit=limit)
+            if made.code():
+                return made.end(hosts, check=False)
+        if wanted.plan:
+            hold_to(made, plans.read(wanted.plan))
+            if made.code():
+                return made.end(made.recaps["site"], check=True)
+        recap = made.run("site", check=wanted.check, limit=limit, tags=tags)
+        if not wanted.check:
+            made.audit(recap, whole=not tags)
+        return made.end(recap, check=wanted.check)
+
+
+def plan(wanted: Wanted, *, as_json: bool, verbosity: int) -> int:
+    """Make a plan, save it and show it; returns the exit code."""
+    with session("plan", wanted.env, as_json=as_json, verbosity=verbosity) as made:
+        recap = made.run("site", check=True, limit=wanted.limit, tags=wanted.tags)
+        if made.code():
+            return made.end(recap, check=True)
+        steps = plans.steps(recap)
+        contexts: dict[str, dict[str, str]] = {}
+        if any(step["kind"] == "settings" for step in steps):
+            contexts = made.run("check_settings", limit=wanted.limit, quiet=True).answers
+        found = plans.Plan(
+            environment=wanted.env,
+            limit=wanted.limit,
+            tags=wanted.tags,
+            made=datetime.now(UTC).isoformat(timespec="seconds"),
+            commit=str(provenance(made.environment)["commit"]),
+            digest=plans.digest(steps),
+            steps=steps,
+        )
+        path = wanted.plan or made.record.folder / "plan.json"
+        plans.write(path, found)
+        takes = plans.taken_up(steps, contexts, primary(made))
+        if not as_json:
+            made.console.print(show.plan(steps, takes))
+            made.console.print(
+                f"Saved. To do this and nothing else: mldb apply {wanted.env} --plan {path}", soft_wrap=True
+            )
+        return made.finish(recap, check=True, more={"plan": str(path), "steps": steps, "taken_up": takes})
+
+
+def primary(made: Session) -> str:
+    """The environment's primary."""
+    servers = made.inventory.groups["postgresql"]
+    return str(made.inventory.value(servers[0], "postgresql_primary"))
+
+
+def same_scope(wanted: Wanted, plan: plans.Plan) -> tuple[str, str]:
+    """The hosts and roles of a plan, which nothing else may be said beside.
+
+    Raises:
+        RefusedError: the plan is of another environment, or other hosts or roles are asked for.
+    """
+    if plan.environment != wanted.env:
+        raise RefusedError([f"{wanted.plan} is a plan for {plan.environment}, not for {wanted.env}."])
+    if (wanted.limit or plan.limit, wanted.tags or plan.tags) != (plan.limit, plan.tags):
+        raise RefusedError([f"{wanted.plan} was made for --limit '{plan.limit}' --tags '{plan.tags}'; leave them out."])
+    return plan.limit, plan.tags
+
+
+def hold_to(made: Session, plan: plans.Plan) -> None:
+    """Refuse a plan that is no longer what would be done.
+
+    Raises:
+        RefusedError: the hosts, or the repository, have moved since it was made.
+    """
+    recap = made.run("site", check=True, limit=plan.limit, tags=plan.tags)
+    if made.code():
+        return
+    now = plans.steps(recap)
+    if plans.digest(now) != plan.digest:
+        raise RefusedError(
+            ["The plan no longer holds:", *plans.moved(plan.steps, now), "Nothing was changed. Plan again."]
+        )

@@ -1,0 +1,73 @@
+"""What differs between two environments, as it is written: expressions are compared, not what they come to."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mltrading_db.cli.environment import DONE, find
+from mltrading_db.cli.inventory import Inventory, load
+from mltrading_db.cli.masks import MASK, is_secret
+
+MISSING = "(not set)"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One variable of a group or host that two environments do not have in common."""
+
+    scope: str
+    name: str
+    one: str
+    other: str
+
+
+def values(inventory: Inventory) -> dict[tuple[str, str], Any]:
+    """Every variable as it is written, and the hosts of each group, by where it stands and its name."""
+    groups = {name: hosts for name, hosts in inventory.groups.items() if name not in ("all", "ungrouped")}
+    found: dict[tuple[str, str], Any] = {("group", name): ", ".join(hosts) for name, hosts in groups.items()}
+    return found | {(said.scope, said.name): said.value for said in inventory.said}
+
+
+def shown(name: str, value: object) -> str:
+    """A value as it is shown; of a secret nothing, but for an expression, which is none."""
+    if value == MISSING:
+        return MISSING
+    if is_secret(name) and "{{" not in str(value):
+        return MASK
+    return str(value if isinstance(value, str) else json.dumps(value, default=str))
+
+
+def differences(one: Inventory, other: Inventory) -> list[Difference]:
+    """What differs, and secrets that do not although they should."""
+    left, right = values(one), values(other)
+    found = []
+    for scope, name in sorted({*left, *right}):
+        before, after = left.get((scope, name), MISSING), right.get((scope, name), MISSING)
+        if is_secret(name) and before == after and "{{" not in str(before):
+            found.append(Difference(scope, name, MASK, "the same secret: make another"))
+        elif before != after:
+            found.append(Difference(scope, name, shown(name, before), shown(name, after)))
+    return found
+
+
+def diff(one: str, other: str, *, as_json: bool) -> int:
+    """Print what differs; returns the exit code."""
+    found = differences(load(find(one)), load(find(other)))
+    if as_json:
+        sys.stdout.write(json.dumps([asdict(line) for line in found], indent=2, ensure_ascii=False) + "\n")
+        return DONE
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    for heading in ("variable", one, other):
+        table.add_column(heading, overflow="fold")
+    for line in found:
+        table.add_row(*(Text(cell) for cell in (f"{line.scope}: {line.name}", line.one, line.other)))
+    Console(highlight=False).print(table if found else f"{one} and {other} say the same.")
+    return DONE

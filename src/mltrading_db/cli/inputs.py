@@ -1,0 +1,334 @@
+"""What is wrong with an environment, found before anything runs: one line a problem, with variable, value and rule.
+
+The roles' own meta/argument_specs.yml are the source: which variables there are, their types and choices, and what is
+required. What a type cannot say follows from how variables are named here: a _port is a port, _networks are networks.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from mltrading_db.cli.environment import NAME, Environment, names
+from mltrading_db.cli.inventory import OPEN_VALUE, Inventory, Undefined, load, problem_with
+from mltrading_db.cli.masks import MASK, is_secret
+
+PORTS = range(1, 65536)
+SHORTEST_SECRET = 20
+PLACEHOLDER = "CHANGE_ME"
+LONGEST_IDENTIFIER = 63
+WILDCARDS = {"*", "0.0.0.0", "::"}  # noqa: S104  # refused, not listened on
+# Variables that Ansible itself reads, and those that the playbooks take on the command line.
+ANSIBLES_OWN = re.compile(r"ansible_|interpreter_python$")
+
+
+@dataclass(frozen=True)
+class Served:
+    """A role of a play, by its entry point, and the hosts that the play names."""
+
+    role: str
+    entry_point: str
+    pattern: str
+
+
+@cache
+def read_once(path: Path) -> Any:
+    """A YAML file by its real path."""
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def yaml_of(path: Path) -> Any:
+    """A YAML file of the repository, which does not change while a command runs."""
+    return read_once(path.resolve())
+
+
+@cache
+def served(playbook: Path) -> tuple[Served, ...]:
+    """The roles that a playbook runs, those of the playbooks that it imports included."""
+    found: list[Served] = []
+    for play in yaml_of(playbook):
+        if "ansible.builtin.import_playbook" in play:
+            found += served(playbook.parent / play["ansible.builtin.import_playbook"])
+            continue
+        pattern = str(play["hosts"])
+        found += [Served(role["role"], "main", pattern) for role in play.get("roles", [])]
+        for task in play.get("tasks", []):
+            role = task.get("ansible.builtin.import_role") or task.get("ansible.builtin.include_role")
+            if role and "vars" not in task:
+                found.append(Served(role["name"], role.get("tasks_from", "main"), pattern))
+    return tuple(found)
+
+
+@cache
+def options(project: Path, role: str, entry_point: str = "") -> dict[str, Any]:
+    """The options of a role's entry point, or of all of them."""
+    specs = yaml_of(project / "roles" / role / "meta/argument_specs.yml")["argument_specs"]
+    wanted = [specs[entry_point]] if entry_point in specs else [] if entry_point else list(specs.values())
+    return {name: option for spec in wanted for name, option in (spec.get("options") or {}).items()}
+
+
+@cache
+def defaults(project: Path, role: str) -> dict[str, Any]:
+    """A role's defaults and constants."""
+    folder = project / "roles" / role
+    files = [path for place in ("defaults", "vars") for path in sorted(folder.glob(f"{place}/**/*.yml"))]
+    return {key: value for path in files for key, value in (yaml_of(path) or {}).items()}
+
+
+def identifier(value: object) -> str:
+    """A name in PostgreSQL that needs no quotes."""
+    fits = re.fullmatch(r"[a-z_][a-z0-9_]*", str(value)) and len(str(value)) <= LONGEST_IDENTIFIER
+    return "" if fits else f"a name in PostgreSQL is lower-case letters, digits and _, {LONGEST_IDENTIFIER} at most"
+
+
+def port(value: object) -> str:
+    """A TCP port."""
+    return "" if int(str(value)) in PORTS else f"a port is {PORTS.start} to {PORTS.stop - 1}"
+
+
+def network(value: object) -> str:
+    """A network that is not the whole world."""
+    try:
+        found = ipaddress.ip_network(str(value))
+    except ValueError as error:
+        return f"a network is written as 10.0.0.0/24, and {error}"
+    return "" if found.prefixlen else "it lets the whole world in"
+
+
+def address(value: object) -> str:
+    """Where to listen: a name or an address, and not all of them."""
+    if str(value) in WILDCARDS:
+        return "an address is named, never a wildcard"
+    return "" if re.fullmatch(r"[A-Za-z0-9.:_-]+", str(value)) else "it is neither an address nor a name"
+
+
+def secret(value: object) -> str:
+    """A secret that is one."""
+    if PLACEHOLDER in str(value):
+        return f"it still says {PLACEHOLDER}"
+    return "" if len(str(value)) >= SHORTEST_SECRET else f"a secret has {SHORTEST_SECRET} characters or more"
+
+
+@cache
+def cron_problem(project: Path) -> Callable[[str], str]:
+    """The roles' own filter for schedules."""
+    spec = spec_from_file_location("cron", project / "plugins/filter/cron.py")
+    assert spec is not None  # noqa: S101  # it is for what is no Python
+    assert spec.loader is not None  # noqa: S101
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return cast("Callable[[str], str]", module.cron_problem)
+
+
+def schedule(value: object) -> str:
+    """The five fields of cron."""
+    return cron_problem(Path(__file__).resolve().parents[3])(str(value))
+
+
+def absolute(value: object) -> str:
+    """A path from the root, or from a home."""
+    return "" if str(value).startswith(("/", "~")) else "a path begins with /"
+
+
+def positive(value: object) -> str:
+    """A count that means something."""
+    return "" if float(str(value)) > 0 else "it is more than 0"
+
+
+def not_negative(value: object) -> str:
+    """A count."""
+    return "" if float(str(value)) >= 0 else "it is 0 or more"
+
+
+# What a name's ending says of each value; the first that fits is the rule.
+RULES: tuple[tuple[str, Callable[[object], str]], ...] = (
+    (r"_port$", port),
+    (r"_networks$", network),
+    (r"_listen_address(es)?$", address),
+    (r"_(password|passphrase)$", secret),
+    (r"_schedule$", schedule),
+    (r"_(directory|path|dir)$", absolute),
+    (r"_(database|owner|role)$", identifier),
+    (
+        r"_(mb|days|rows|symbols|time_limit|processes|processors|pool_size)$|_max_(client_)?connections$",
+        positive,
+    ),
+)
+COUNTS = {"int", "float"}
+HOSTS = re.compile(r"_(primary|repository_host|database_hosts|replica_hosts)$")
+
+
+def shown(name: str, value: object) -> str:
+    """A value as a line shows it."""
+    return MASK if is_secret(name) else repr(value)
+
+
+def value_problems(name: str, option: dict[str, Any], value: Any, inventory: Inventory) -> Iterator[str]:
+    """What is wrong with a variable's value, each as value and rule."""
+    said = problem_with(name, option, value)
+    if said:
+        yield f"{shown(name, value)}: {said.replace(repr(value), shown(name, value))}"
+        return
+    for one in value if isinstance(value, list) else [value]:
+        if one in ("", None) or isinstance(one, dict) or "{{" in str(one):
+            continue
+        rule = next((check for ending, check in RULES if re.search(ending, name)), None)
+        rule = rule or (not_negative if option.get("type") in COUNTS else None)
+        problem = rule(one) if rule else ""
+        if not problem and HOSTS.search(name) and one not in inventory.hosts:
+            problem = f"it is no host of this environment ({', '.join(inventory.hosts)})"
+        if problem:
+            yield f"{shown(name, one)}: {problem}"
+
+
+@cache
+def all_options(project: Path) -> dict[str, Any]:
+    """The options of every role."""
+    roles = sorted(path.parent.parent.name for path in (project / "roles").glob("*/meta/argument_specs.yml"))
+    return {name: option for role in roles for name, option in options(project, role).items()}
+
+
+def missing(inventory: Inventory, host: str) -> Iterator[str]:
+    """What the roles that a host is given need and nobody has set."""
+    project = inventory.environment.project
+    for role in served(project / "playbooks/site.yml"):
+        if host not in hosts_of(inventory, role.pattern):
+            continue
+        for name, option in options(project, role.role, role.entry_point).items():
+            if not option.get("required"):
+                continue
+            value = inventory.value(host, name, defaults(project, role.role))
+            if isinstance(value, Undefined):
+                yield f"{name}: {value.reason}; role {role.role} needs it"
+            elif value in ("", [], {}, None):
+                yield f"{name}: is not set; role {role.role} needs it"
+
+
+def wrong(inventory: Inventory, host: str) -> Iterator[str]:
+    """What is wrong with the variables that a host is given."""
+    known = all_options(inventory.environment.project)
+    for name in sorted(known.keys() & inventory.variables[host].keys()):
+        value = inventory.value(host, name)
+        if isinstance(value, Undefined):
+            yield f"{name}: {value.reason}"
+        elif value is not OPEN_VALUE:
+            yield from (f"{name} = {problem}" for problem in value_problems(name, known[name], value, inventory))
+
+
+def host_problems(inventory: Inventory, host: str) -> list[str]:
+    """What is missing and what is wrong on a host; a variable once, and what needs it rather than that it is wrong."""
+    needed = list(missing(inventory, host))
+    names_needed = {line.partition(":")[0] for line in needed}
+    return needed + [line for line in wrong(inventory, host) if line.partition(":")[0] not in names_needed]
+
+
+def hosts_of(inventory: Inventory, pattern: str) -> set[str]:
+    """The hosts of a play's pattern: groups with colons between them."""
+    return {host for group in pattern.split(":") for host in inventory.groups.get(group, [])}
+
+
+def unknown_variables(inventory: Inventory) -> Iterator[str]:
+    """Variables that no role has and no other value reads: mostly one that is misspelled."""
+    project = inventory.environment.project
+    roles = sorted(path.name for path in (project / "roles").iterdir() if path.is_dir())
+    known = {*all_options(project), *(name for role in roles for name in defaults(project, role))}
+    texts = [str(one.value) for one in inventory.said] + [
+        path.read_text() for path in (project / "playbooks").glob("*.yml")
+    ]
+    read = set(re.findall(r"[a-z_][a-z0-9_]*", " ".join(texts)))
+    for one in inventory.said:
+        if one.name in known | read or ANSIBLES_OWN.match(one.name):
+            continue
+        meant = get_close_matches(one.name, known, n=1)
+        hint = f"; is {meant[0]} meant?" if meant else ""
+        value = shown(one.name, one.value)
+        yield f"{one.name} = {value}: no role has such a variable{hint} ({one.file.relative_to(project)})"
+
+
+def shape_problems(inventory: Inventory) -> Iterator[str]:
+    """What is wrong with the hosts and groups."""
+    project = inventory.environment.project
+    plays = [play for path in (project / "playbooks").glob("*.yml") for play in yaml_of(path)]
+    patterns = {group for play in plays for group in str(play.get("hosts", "all")).split(":")} - {"all"}
+    for group in sorted(set(inventory.groups) - patterns - {"all", "ungrouped"}):
+        meant = get_close_matches(group, patterns, n=1)
+        yield f"group {group}: no playbook serves it{f'; is {meant[0]} meant?' if meant else ''}"
+    for host in inventory.groups.get("ungrouped", []):
+        yield f"host {host}: it stands in no group ({', '.join(sorted(patterns))})"
+    if not inventory.groups.get("postgresql"):
+        yield "group postgresql: it is empty; an environment has a server"
+    keepers = inventory.groups.get("backup_repository", [])
+    if len(keepers) > 1:
+        yield f"group backup_repository = {', '.join(keepers)}: one host keeps the repository"
+
+
+def primary_problems(inventory: Inventory) -> Iterator[str]:
+    """Two primaries, or one that is no server."""
+    servers = inventory.groups.get("postgresql", [])
+    found = {host: inventory.value(host, "postgresql_primary") for host in servers}
+    named = {str(value) for value in found.values() if value is not OPEN_VALUE and not isinstance(value, Undefined)}
+    if len(named) > 1:
+        yield f"postgresql_primary = {' and '.join(sorted(named))}: an environment has one primary"
+    for name in sorted(named & set(inventory.hosts) - set(servers)):
+        yield f"postgresql_primary = {name!r}: it is not in group postgresql"
+
+
+def name_problems(inventory: Inventory) -> Iterator[str]:
+    """An environment that calls itself otherwise than its folder."""
+    name = inventory.environment.name
+    if not NAME.fullmatch(name):
+        yield f"inventories/{name}: an environment's name is lower-case letters, digits, - and _"
+    for found in sorted({str(inventory.value(host, "common_environment")) for host in inventory.hosts}):
+        if found != name and not isinstance(inventory.value(inventory.hosts[0], "common_environment"), Undefined):
+            yield f"common_environment = {found!r}: the environment is inventories/{name}"
+
+
+def shared_hosts(inventory: Inventory) -> Iterator[str]:
+    """Hosts and addresses that stand twice, here or in another environment too."""
+    addresses = dict.fromkeys(inventory.hosts, "") | {
+        host: str(inventory.variables[host].get("ansible_host", "")) for host in inventory.hosts
+    }
+    for host, place in addresses.items():
+        twins = [other for other, found in addresses.items() if other < host and place and found == place]
+        yield from (f"ansible_host = {place!r}: both {twin} and {host} have it" for twin in twins)
+    for other in names(inventory.environment.project):
+        if other == inventory.environment.name:
+            continue
+        text = (inventory.environment.project / "inventories" / other / "hosts.yml").read_text(encoding="utf-8")
+        words = set(re.findall(r"[\w.:-]+", re.sub(r"(?m)#.*$", "", text))) | set(re.findall(r"[\w.-]+", text))
+        for host, place in addresses.items():
+            if host in words or (place and place in words):
+                where = f" ({place})" if place else ""
+                yield f"host {host}{where}: it belongs to {other} too, and a host belongs to one environment"
+
+
+def problems(inventory: Inventory) -> list[str]:
+    """Everything that is wrong with an environment, each line once, with the hosts that it is about."""
+    found = [
+        *shape_problems(inventory),
+        *name_problems(inventory),
+        *primary_problems(inventory),
+        *shared_hosts(inventory),
+        *unknown_variables(inventory),
+    ]
+    by_problem: dict[str, list[str]] = {}
+    for host in inventory.hosts:
+        for problem in host_problems(inventory, host):
+            by_problem.setdefault(problem, []).append(host)
+    found += [f"{problem} ({', '.join(dict.fromkeys(hosts))})" for problem, hosts in by_problem.items()]
+    return list(dict.fromkeys(found))
+
+
+def checked(environment: Environment) -> tuple[Inventory, list[str]]:
+    """An environment's inventory, and what is wrong with it."""
+    inventory = load(environment)
+    return inventory, problems(inventory)

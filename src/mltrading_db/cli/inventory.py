@@ -1,0 +1,198 @@
+"""What an inventory says, read by Ansible's own code. The only file that imports it.
+
+Values are templated as far as the controller can: what needs a host's facts, or would make a password, is left open.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+import yaml
+from ansible.errors import AnsibleError
+from ansible.inventory.manager import InventoryManager
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.parsing.dataloader import DataLoader
+from ansible.parsing.vault import FileVaultSecret, VaultLib, VaultSecret
+from ansible.plugins.loader import init_plugin_loader
+from ansible.template import Templar
+from ansible.vars.manager import VariableManager
+
+from mltrading_db.cli.environment import Environment, RefusedError
+from mltrading_db.cli.masks import is_secret
+
+# Asked for on the hosts, or made on first use: nothing to be settled here.
+OPEN = re.compile(r"ansible_facts|ansible_play_hosts|inventory_hostname")
+MADE_ON_FIRST_USE = re.compile(r"lookup\(\s*'ansible\.builtin\.password'")
+VAULT_HEADER = "$ANSIBLE_VAULT"
+
+# Before the first template: it finds the collections' lookups and filters.
+init_plugin_loader([])
+
+
+class OpenValue:
+    """A value that is settled on the hosts."""
+
+    def __repr__(self) -> str:
+        """For a person."""
+        return "(settled on the host)"
+
+
+OPEN_VALUE = OpenValue()
+
+
+@dataclass(frozen=True)
+class Undefined:
+    """A value that cannot be had, and why: mostly a variable that nobody has set."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Said:
+    """One variable as it is written: where, and its value without templating."""
+
+    scope: str
+    name: str
+    value: Any
+    file: Path
+
+
+@dataclass
+class Inventory:
+    """The hosts, groups and variables of an environment."""
+
+    environment: Environment
+    groups: dict[str, list[str]]
+    hosts: list[str]
+    variables: dict[str, dict[str, Any]]
+    loader: Any
+    said: list[Said]
+
+    def value(self, host: str, name: str, defaults: dict[str, Any] | None = None) -> Any:
+        """A variable of a host as a role would get it, OPEN_VALUE, or Undefined with the reason."""
+        found = {**(defaults or {}), **self.variables[host]}
+        if name not in found:
+            return Undefined("is not set")
+        return self.templated(found[name], found)
+
+    def templated(self, value: Any, variables: dict[str, Any]) -> Any:
+        """A value with its expressions replaced."""
+        if OPEN.search(str(value)):
+            return OPEN_VALUE
+        try:
+            return Templar(loader=self.loader, variables=variables).template(value)
+        except Exception as error:  # whatever a template raises, it is the value that is wrong
+            reason = " ".join(str(error).split())
+            if OPEN.search(reason) or "ansible_facts" in reason:
+                return OPEN_VALUE
+            missing = re.search(r"'([a-z_][a-z0-9_]*)' is undefined", reason)
+            return Undefined(f"needs {missing[1]}, which is not set" if missing else f"cannot be worked out: {reason}")
+
+    def settle_passwords(self, host: str) -> None:
+        """Take the passwords that are made on first use from their files: a template would make them."""
+        folder = self.value(host, "local_secrets")
+        for name, value in self.variables[host].items():
+            if MADE_ON_FIRST_USE.search(str(value)):
+                path = Path(str(folder)) / name
+                self.variables[host][name] = path.read_text().strip() if path.is_file() else token_hex(16)
+
+    def secrets(self) -> set[str]:
+        """The values of all secrets: of the variables that are named as such, and of the files that keep them."""
+        found: set[str] = set()
+        for host in self.hosts:
+            values = [self.value(host, name) for name in self.variables[host] if is_secret(name)]
+            found |= {str(value) for value in values if isinstance(value, str)}
+            folder = self.value(host, "local_secrets")
+            if isinstance(folder, str) and Path(folder).is_dir():
+                found |= {path.read_text().strip() for path in Path(folder).iterdir() if path.is_file()}
+        return found
+
+
+def vault_secrets(environment: Environment) -> list[tuple[str, Any]]:
+    """What vaults are opened with: the file that ANSIBLE_VAULT_PASSWORD_FILE names, else that of `mldb init`."""
+    path = Path(os.environ.get("ANSIBLE_VAULT_PASSWORD_FILE") or environment.vault_password_file)
+    if not path.exists():
+        return []
+    secret = FileVaultSecret(filename=str(path), loader=DataLoader())
+    secret.load()
+    return [("default", secret)]
+
+
+def variable_files(folder: Path) -> Iterator[tuple[str, Path]]:
+    """The variable files below an inventory, each with the group or host that it is of."""
+    for path in sorted([*folder.glob("group_vars/**/*.yml"), *folder.glob("host_vars/**/*.yml")]):
+        within = path.relative_to(folder).parts
+        yield (within[1] if len(within) > 2 else path.stem), path  # noqa: PLR2004
+
+
+def written(environment: Environment, loader: Any) -> tuple[list[Said], list[str]]:
+    """Every variable as it is written, and what could not be read."""
+    said, unreadable = [], []
+    for scope, path in variable_files(environment.folder):
+        try:
+            found = loader.load_from_file(str(path), cache="none", unsafe=False) or {}
+        except AnsibleError as error:
+            reason = "it is encrypted, and no password opens it" if is_encrypted(path) else " ".join(str(error).split())
+            unreadable.append(f"{path.relative_to(environment.project)}: {reason}")
+            continue
+        if not isinstance(found, dict):
+            unreadable.append(f"{path.relative_to(environment.project)}: it holds no variables")
+            continue
+        said += [Said(scope, str(name), value, path) for name, value in found.items()]
+    return said, unreadable
+
+
+def is_encrypted(path: Path) -> bool:
+    """Whether a file is a vault."""
+    return path.read_text(encoding="utf-8", errors="replace").startswith(VAULT_HEADER)
+
+
+def load(environment: Environment) -> Inventory:
+    """Read an inventory.
+
+    Raises:
+        RefusedError: Ansible cannot read it, with every file that it is about.
+    """
+    loader = DataLoader()
+    loader.set_vault_secrets(vault_secrets(environment))
+    said, unreadable = written(environment, loader)
+    if unreadable:
+        way_out = (
+            f"The vault's password is read from {environment.vault_password_file}, or $ANSIBLE_VAULT_PASSWORD_FILE."
+        )
+        raise RefusedError([*unreadable, *([way_out] if any("encrypted" in line for line in unreadable) else [])])
+    try:
+        yaml.safe_load((environment.folder / "hosts.yml").read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise RefusedError([f"{environment.folder / 'hosts.yml'}: {' '.join(str(error).split())}"]) from None
+    manager = InventoryManager(loader=loader, sources=[str(environment.folder)])
+    variables = VariableManager(loader=loader, inventory=manager)
+    groups = {name: [host.name for host in group.get_hosts()] for name, group in manager.groups.items()}
+    hosts = [host.name for host in manager.get_hosts()]
+    by_host = {host.name: dict(variables.get_vars(host=host)) for host in manager.get_hosts()}
+    inventory = Inventory(environment, groups, hosts, by_host, loader, said)
+    plain = {host: dict(found) for host, found in by_host.items()}
+    for found in by_host.values():
+        found["hostvars"] = plain
+    for host in hosts:
+        inventory.settle_passwords(host)
+    return inventory
+
+
+def encrypted(text: str, password: str) -> str:
+    """A text as `ansible-vault encrypt` would have it."""
+    vault = VaultLib([("default", VaultSecret(password.encode()))])
+    return str(vault.encrypt(text.encode()).decode())
+
+
+def problem_with(name: str, option: dict[str, Any], value: Any) -> str:
+    """What Ansible's own validator has against a value of an option of meta/argument_specs.yml; empty for nothing."""
+    spec = {name: {key: part for key, part in option.items() if key not in ("description", "required", "default")}}
+    result = ArgumentSpecValidator(spec).validate({name: value})
+    return "; ".join(result.error_messages)

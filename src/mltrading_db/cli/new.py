@@ -1,0 +1,188 @@
+"""A new environment: the example of production with other hosts, and a vault of its own.
+
+All that an environment says for itself is written here; the rest are the example's files as they are.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+import shutil
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from secrets import token_urlsafe
+from typing import Any
+
+import typer
+import yaml
+
+from mltrading_db.cli.environment import DONE, NAME, Environment, RefusedError, make_private, names, project_of
+from mltrading_db.cli.inputs import checked
+from mltrading_db.cli.inventory import encrypted
+
+EXAMPLE = "production"
+HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What an environment says for itself. A host is written as HOST=ADDRESS."""
+
+    primary: str = ""
+    replicas: tuple[str, ...] = ()
+    repository: str = ""
+    pooler: str = ""
+    clients: tuple[str, ...] = ()
+    monitoring: tuple[str, ...] = ()
+    user: str = "deploy"
+    connection: str = ""
+
+
+QUESTIONS = {
+    "primary": "The server that takes writes, as HOST=ADDRESS",
+    "repository": "The host that keeps the backups, as HOST=ADDRESS",
+    "pooler": "The host that runs pgBouncer, as HOST=ADDRESS; the primary's may do it",
+    "replicas": "Standbys, as HOST=ADDRESS, with spaces between them; none is well",
+    "clients": "The networks that clients come from, as 10.0.1.0/24, with spaces between them",
+    "monitoring": "The networks that monitoring comes from, likewise",
+}
+REQUIRED = ("primary", "repository", "pooler", "clients", "monitoring")
+OPTIONS = {"replicas": "replica"}
+
+
+def asked(answers: Answers) -> Answers:
+    """The answers, with those that are missing asked for.
+
+    Raises:
+        RefusedError: nobody can be asked.
+    """
+    missing = [name for name in REQUIRED if not getattr(answers, name)]
+    if not missing:
+        return answers
+    if not sys.stdin.isatty():
+        raise RefusedError([f"--{OPTIONS.get(name, name)} is missing: {QUESTIONS[name]}." for name in missing])
+    for name in [name for name in QUESTIONS if not getattr(answers, name)]:
+        given = typer.prompt(QUESTIONS[name], default="" if name not in REQUIRED else None, show_default=False)
+        value: Any = tuple(given.split()) if isinstance(getattr(answers, name), tuple) else given
+        answers = replace(answers, **{name: value})
+    return answers
+
+
+def host_and_address(text: str) -> tuple[str, str]:
+    """A host and its address.
+
+    Raises:
+        RefusedError: the text is not HOST=ADDRESS.
+    """
+    host, _, address = text.partition("=")
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        raise RefusedError([f"{text!r}: a host is written as HOST=ADDRESS, as db1.example.com=10.0.0.11"]) from None
+    if not HOST.fullmatch(host):
+        raise RefusedError([f"{text!r}: a host's name is lower-case letters, digits, - and ."])
+    return host, address
+
+
+def hosts_file(answers: Answers) -> str:
+    """The text of hosts.yml."""
+    groups = {
+        "postgresql": [answers.primary, *answers.replicas],
+        "backup_repository": [answers.repository],
+        "pgbouncer": [answers.pooler],
+    }
+    places = {host: address for texts in groups.values() for host, address in map(host_and_address, texts)}
+    variables: dict[str, str] = {"ansible_user": answers.user}
+    if answers.connection:
+        variables["ansible_connection"] = answers.connection
+    described_hosts: dict[str, dict[str, str]] = {host: {"ansible_host": address} for host, address in places.items()}
+    if "docker" in answers.connection:
+        # The container's name, as ansible_host is its address; each its own, as a delegated task reads it too.
+        variables = {"ansible_connection": answers.connection}
+        for host, described_host in described_hosts.items():
+            described_host["ansible_docker_host"] = host
+    described = {
+        "all": {
+            "vars": variables,
+            "hosts": described_hosts,
+            "children": {
+                group: {"hosts": {host_and_address(text)[0]: None for text in texts}} for group, texts in groups.items()
+            },
+        }
+    }
+    text = yaml.safe_dump(described, sort_keys=False, explicit_start=True, width=120)
+    return text.replace(": null\n", ":\n")
+
+
+def set_variable(path: Path, name: str, value: object) -> None:
+    """Give a variable of a file another value; what stands around it is kept.
+
+    Raises:
+        RefusedError: the example does not have it in one line.
+    """
+    text = path.read_text(encoding="utf-8")
+    line = f"{name}: {value if isinstance(value, str) else json.dumps(value).replace(chr(34), '')}"
+    changed, count = re.subn(rf"(?m)^{name}: .*$", lambda _: line, text)
+    if count != 1:
+        raise RefusedError([f"{path} has no line for {name}: the example has changed."])
+    path.write_text(changed, encoding="utf-8")
+
+
+def write(environment: Environment, answers: Answers) -> None:
+    """Write the inventory without its secrets."""
+    example = environment.project / "inventories" / EXAMPLE
+    shutil.copytree(example, environment.folder, ignore=shutil.ignore_patterns("hosts.yml", "vault.yml*"))
+    (environment.folder / "hosts.yml").write_text(hosts_file(answers), encoding="utf-8")
+    variables = environment.folder / "group_vars"
+    pooler = f"{host_and_address(answers.pooler)[1]}/32"
+    set_variable(variables / "all/common.yml", "common_environment", environment.name)
+    set_variable(variables / "all/postgresql.yml", "postgresql_primary", host_and_address(answers.primary)[0])
+    set_variable(variables / "postgresql/mltrading.yml", "mltrading_client_networks", [pooler, *answers.clients])
+    access = variables / "postgresql/postgresql_access.yml"
+    set_variable(access, "postgresql_access_monitor_networks", list(answers.monitoring))
+
+
+def make_secrets(environment: Environment) -> None:
+    """Make the vault, a secret for each name of the example, and the password that opens it where there is none."""
+    example = environment.project / "inventories" / EXAMPLE / "group_vars/all/vault.yml.example"
+    secrets = {name: token_urlsafe(24) for name in yaml.safe_load(example.read_text(encoding="utf-8"))}
+    password_file = environment.vault_password_file
+    make_private(password_file.parent)
+    if not password_file.exists():
+        password_file.touch(mode=0o600)
+        password_file.write_text(token_urlsafe(32) + "\n", encoding="utf-8")
+    text = encrypted(yaml.safe_dump(secrets, explicit_start=True), password_file.read_text(encoding="utf-8").strip())
+    vault = environment.folder / "group_vars/all/vault.yml"
+    vault.touch(mode=0o600)
+    vault.write_text(text, encoding="utf-8")
+
+
+def init(name: str, answers: Answers) -> int:
+    """Describe a new environment, and check it; returns the exit code."""
+    project = project_of(Path.cwd())
+    if not NAME.fullmatch(name):
+        raise RefusedError([f"{name!r}: an environment's name is lower-case letters, digits, - and _."])
+    if name in names(project) or (project / "inventories" / name).exists():
+        raise RefusedError([f"inventories/{name} is there already: it is left as it is."])
+    answers = asked(answers)
+    hosts_file(answers)
+    environment = Environment(name, project)
+    try:
+        write(environment, answers)
+        make_secrets(environment)
+        wrong = checked(environment)[1]
+    except BaseException:
+        # Half an environment would be in the way of the next attempt.
+        shutil.rmtree(environment.folder, ignore_errors=True)
+        raise
+    if wrong:
+        shutil.rmtree(environment.folder)
+        raise RefusedError([*wrong, f"inventories/{name} was not made."])
+    typer.echo(
+        f"inventories/{name} is made, with a vault of its own. Its password is in {environment.vault_password_file}:\n"
+        f"keep a copy elsewhere, as without it no backup can be read.\n"
+        f"Next: mldb plan {name}, and then mldb apply {name}."
+    )
+    return DONE

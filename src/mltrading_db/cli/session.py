@@ -1,0 +1,202 @@
+"""One command at work on an environment: its inputs checked, the lock held, playbooks run, and a record kept."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from getpass import getuser
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from rich.console import Console
+
+from mltrading_db.cli import inputs, show
+from mltrading_db.cli.environment import DONE, FAILED, INTERRUPTED, REFUSED, Environment, RefusedError, find, locked
+from mltrading_db.cli.events import Failure, Recap
+from mltrading_db.cli.history import Record
+from mltrading_db.cli.inventory import Inventory
+from mltrading_db.cli.masks import Masker
+from mltrading_db.cli.runner import Event, Run, play
+
+
+@dataclass
+class Session:
+    """What a command works with."""
+
+    command: str
+    environment: Environment
+    inventory: Inventory
+    masker: Masker
+    record: Record
+    console: Console
+    as_json: bool = False
+    verbosity: int = 0
+    recaps: dict[str, Recap] = field(default_factory=dict)
+    interrupted: bool = False
+
+    def run(  # noqa: PLR0913  # what ansible-playbook takes
+        self,
+        playbook: str,
+        variables: Mapping[str, object] | None = None,
+        *,
+        check: bool = False,
+        limit: str = "",
+        tags: str = "",
+        quiet: bool = False,
+    ) -> Recap:
+        """Run a playbook, and return what came of it; a host that failed is in the recap."""
+        if not (self.environment.project / f"playbooks/{playbook}.yml").is_file():
+            raise RefusedError([f"playbooks/{playbook}.yml is not in this checkout."])
+        recap = self.recaps[playbook] = Recap()
+        wanted = Run(self.environment, playbook, variables or {}, check, limit, tags, self.verbosity)
+        title = f"{self.environment.name}: {playbook}{' (check)' if check else ''}"
+        with show.progress(Console(quiet=True) if self.as_json or quiet else self.console, title, recap) as shown:
+
+            def take(event: Event) -> None:
+                masked = self.masker.value(event)
+                self.record.write_event(masked)
+                recap.take(masked)
+                shown.say()
+                if self.verbosity and masked.get("stdout") and not self.as_json:
+                    self.console.print(masked["stdout"], markup=False, highlight=False, soft_wrap=True)
+
+            ended = play(wanted, take)
+        self.interrupted = self.interrupted or ended.interrupted
+        if ended.code and not recap.failures and not ended.interrupted:
+            said = recap.complaints[-3:] or [f"{playbook} ended with {ended.code}, and said nothing."]
+            raise RefusedError(said, FAILED if recap.hosts else REFUSED)
+        return recap
+
+    def audit(self, recap: Recap, *, whole: bool = False, accept: bool = False) -> None:
+        """Leave a line on every host that the run got to; the hosts are held to what a run of all roles has made."""
+        for name, host in recap.hosts.items():
+            if host.unreachable:
+                self.console.print(f"{name} did not answer, and has no line of this run.", markup=False)
+        reached = [name for name, host in recap.hosts.items() if not host.unreachable]
+        if not reached:
+            return
+        entries = {
+            name: {
+                "at": datetime.now(UTC).isoformat(timespec="seconds"),
+                "command": f"{self.command} --accept" if accept else self.command,
+                **provenance(self.environment),
+                "ended": "stopped" if self.interrupted else "failed" if recap.hosts[name].failed else "well",
+                "changed": [
+                    f"{change.role}: {change.task}{f' ({change.what})' if change.what else ''}"
+                    for change in recap.changes
+                    if change.host == name
+                ],
+            }
+            for name in reached
+        }
+        variables = {
+            "record_run_entries": entries,
+            "record_run_whole": whole and not self.interrupted,
+            "record_run_accept": accept,
+        }
+        self.run("record_run", variables, limit=":".join(reached), quiet=True)
+
+    def code(self) -> int:
+        """The exit code of what has been run."""
+        if self.interrupted:
+            return INTERRUPTED
+        return FAILED if any(recap.failures for recap in self.recaps.values()) else DONE
+
+    def finish(
+        self, recap: Recap, *, check: bool, more: Mapping[str, Any] | None = None, code: int | None = None
+    ) -> int:
+        """Keep what came of it, print it where it is for a program, and return the exit code."""
+        code = self.code() if code is None else code
+        result = {
+            "command": self.command,
+            "environment": self.environment.name,
+            "check": check,
+            "exit_code": code,
+            "interrupted": self.interrupted,
+            "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+            **provenance(self.environment),
+            **recap.as_json(),
+            "failures": [vars(failure) for failure in self.failures()],
+            **(more or {}),
+        }
+        self.record.write_result(result)
+        if self.as_json:
+            sys.stdout.write(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+        else:
+            end = f"{show.counts(recap)}. The record: {self.record.folder}"
+            self.console.print(end, style="dim", soft_wrap=True, markup=False)
+        return code
+
+    def failures(self) -> list[Failure]:
+        """The failures of all playbooks that were run."""
+        return [failure for recap in self.recaps.values() for failure in recap.failures.values()]
+
+    def end(self, recap: Recap, *, check: bool) -> int:
+        """Show and keep what came of a run; returns the exit code."""
+        if not self.as_json:
+            show.outcome(self.console, recap, check=check, interrupted=self.interrupted)
+            for failure in self.failures():
+                self.console.print(show.failure(failure, self.environment.name))
+        return self.finish(recap, check=check)
+
+
+def git(environment: Environment, *arguments: str) -> str:
+    """What git says of the checkout; empty where it is none."""
+    asked = ["git", "-C", str(environment.project), *arguments]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603  # our own arguments
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def provenance(environment: Environment) -> dict[str, Any]:
+    """Who runs which version of this repository."""
+    try:
+        installed = version("mltrading-db")
+    except PackageNotFoundError:
+        installed = ""
+    return {
+        "user": getuser(),
+        "commit": git(environment, "rev-parse", "HEAD"),
+        "uncommitted": bool(git(environment, "status", "--porcelain")),
+        **({"version": installed} if installed else {}),
+    }
+
+
+@contextmanager
+def session(command: str, name: str, *, as_json: bool = False, verbosity: int = 0) -> Iterator[Session]:
+    """Check an environment's inputs, hold it, and keep a record.
+
+    Raises:
+        RefusedError: something is wrong with the environment, or somebody else is at it.
+    """
+    environment = find(name)
+    inventory, wrong = inputs.checked(environment)
+    if wrong:
+        raise RefusedError([*wrong, f"{len(wrong)} problems with inventories/{name}. Nothing was changed."])
+    masker = Masker(inventory.secrets())
+    console = Console(stderr=as_json, highlight=False)
+    with locked(environment, command):
+        # What a killed run has left: nobody else is at it.
+        for left in environment.state.glob("run-*"):
+            shutil.rmtree(left)
+        with Record(environment, command.split(maxsplit=1)[0]) as record:
+            yield Session(command, environment, inventory, masker, record, console, as_json, verbosity)
+
+
+def confirm(environment: Environment, given: str, what: str) -> None:
+    """Have a change of an environment that matters confirmed by its name.
+
+    Raises:
+        RefusedError: it was not, or nobody can be asked.
+    """
+    if not environment.asks_for_its_name or given == environment.name:
+        return
+    if not given and sys.stdin.isatty():
+        given = Console(highlight=False).input(f"{what} Type its name, {environment.name}, to go on: ").strip()
+    if given != environment.name:
+        raise RefusedError([f"{what} Confirm it by its name: --confirm {environment.name} (given: {given!r})."])

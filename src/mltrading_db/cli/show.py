@@ -1,0 +1,220 @@
+"""What a person sees: how far the hosts are while it runs, then what changed and why, and failures as a block."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from mltrading_db.cli.environment import DONE, Environment
+from mltrading_db.cli.events import Change, Failure, Host, Recap
+from mltrading_db.cli.history import results
+
+LINES_OF_A_CHANGE = 20
+
+
+def elapsed(seconds: float) -> str:
+    """A time as a person says it."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
+
+
+def standing(host: Host) -> str:
+    """How a host is, in a word."""
+    if host.unreachable:
+        return "[red]unreachable[/]"
+    if host.failed:
+        return "[red]failed[/]"
+    return "at work" if host.busy else "[dim]waits[/]"
+
+
+class Progress:
+    """The table of hosts while a playbook runs; where there is no terminal, a line for each role and change."""
+
+    def __init__(self, console: Console, title: str, recap: Recap) -> None:
+        """Begin to count the time."""
+        self.console, self.title, self.recap = console, title, recap
+        self.began = time.monotonic()
+        self.said_roles: set[tuple[str, str]] = set()
+        self.said_changes = 0
+
+    def __rich__(self) -> RenderableType:
+        """The table now."""
+        table = Table(box=box.SIMPLE, pad_edge=False, title=None)
+        for heading in ("host", "", "tasks", "changed", "role", "task"):
+            table.add_column(heading, justify="right" if heading in ("tasks", "changed") else "left", no_wrap=True)
+        for name, host in self.recap.hosts.items():
+            table.add_row(name, standing(host), str(host.done), str(host.changed or ""), host.role, host.task)
+        head = Text(f"{self.title}  {elapsed(time.monotonic() - self.began)}  {self.recap.play}", style="bold")
+        return Group(head, table)
+
+    def say(self) -> None:
+        """Without a terminal: what is new since the last time."""
+        if self.console.is_terminal:
+            return
+        for name, host in self.recap.hosts.items():
+            if host.role and (name, host.role) not in self.said_roles:
+                self.said_roles.add((name, host.role))
+                self.line(f"{name}: {host.role}")
+        for change in self.recap.changes[self.said_changes :]:
+            self.line(f"{change.host}: changed: {change.task}{f' ({change.what})' if change.what else ''}")
+        self.said_changes = len(self.recap.changes)
+
+    def line(self, text: str) -> None:
+        """One line with the time that has passed."""
+        self.console.print(f"{elapsed(time.monotonic() - self.began)}  {text}", markup=False, soft_wrap=True)
+
+
+@contextmanager
+def progress(console: Console, title: str, recap: Recap) -> Iterator[Progress]:
+    """Show how far it is while the block runs."""
+    shown = Progress(console, title, recap)
+    if not console.is_terminal:
+        yield shown
+        return
+    with Live(shown, console=console, refresh_per_second=4, transient=True):
+        yield shown
+
+
+def change_lines(change: Change) -> Iterator[Text]:
+    """A change: the task and what it is about, then why."""
+    about = f" ({change.what})" if change.what else ""
+    yield Text(f"  {change.role}: {change.task}{about}" if change.role else f"  {change.task}{about}")
+    for line in change.why[:LINES_OF_A_CHANGE]:
+        yield Text(f"      {line}", style={"+": "green", "-": "red"}.get(line[:1], "dim"))
+    if len(change.why) > LINES_OF_A_CHANGE:
+        yield Text(f"      … {len(change.why) - LINES_OF_A_CHANGE} more lines", style="dim")
+
+
+def changes(found: Sequence[Change], check: bool) -> RenderableType:
+    """What was changed, host by host in the order in which it was."""
+    if not found:
+        return Text("Nothing would change." if check else "Nothing was changed.")
+    lines: list[RenderableType] = []
+    host = ""
+    for change in found:
+        if change.host != host:
+            host = change.host
+            lines.append(Text(f"{host} would be changed:" if check else f"{host} was changed:", style="bold"))
+        lines += change_lines(change)
+    return Group(*lines)
+
+
+def failure(found: Failure, environment: str) -> RenderableType:
+    """A failure as one block: the task, the host, the reason and the way out."""
+    table = Table.grid(padding=(0, 1))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    rows = {
+        "task": f"{found.role}: {found.task}" if found.role else found.task,
+        "host": found.host,
+        "reason": found.reason,
+        "way out": found.way_out(environment),
+        "written in": found.path,
+    }
+    for name, value in rows.items():
+        table.add_row(name, Text(value))
+    return Panel(table, title="unreachable" if found.unreachable else "failed", border_style="red", title_align="left")
+
+
+def stopped(recap: Recap) -> RenderableType:
+    """Where a run was when somebody stopped it."""
+    lines = [Text("Stopped. What is listed above is done; every step is done or not done, and a second run goes on.")]
+    lines += [
+        Text(f"  {name} was at: {host.role + ': ' if host.role else ''}{host.task}. It may or may not be done.")
+        for name, host in recap.under_way()
+    ]
+    return Group(*lines)
+
+
+def counts(recap: Recap) -> str:
+    """One line at the end."""
+    changed = sum(host.changed for host in recap.hosts.values())
+    lost = sum(host.failed or host.unreachable for host in recap.hosts.values())
+    return f"{len(recap.hosts)} hosts, {changed} tasks with changes, {lost} hosts failed"
+
+
+def outcome(console: Console, recap: Recap, *, check: bool, interrupted: bool) -> None:
+    """Print what came of a run."""
+    for message in recap.messages:
+        console.print(Text(message))
+    console.print(changes(recap.changes, check))
+    if interrupted:
+        console.print(stopped(recap))
+    if not recap.hosts:
+        console.print(Text("\n".join(recap.complaints) or "No host was asked."))
+
+
+def object_lines(action: dict[str, object]) -> Iterator[Text]:
+    """An object of the database: what is done to it and why, its locks, and its size and time where they are known."""
+    yield Text(f"      {action.get('action')} {action.get('kind')} {action.get('name')}: {action.get('reason')}")
+    for lock in as_list(action.get("locks")):
+        yield Text(f"          {lock}", style="dim")
+    size, seconds = action.get("estimated_bytes"), action.get("estimated_seconds")
+    if size or seconds:
+        yield Text(
+            f"          about {int(str(size or 0)) / 1e6:,.0f} MB, {float(str(seconds or 0)):,.0f} s", style="dim"
+        )
+    for statement in as_list(action.get("statements")):
+        yield Text(f"          {statement}", style="dim")
+
+
+def as_list(value: object) -> list[object]:
+    """A list, or none."""
+    return value if isinstance(value, list) else []
+
+
+def plan(steps: Sequence[dict[str, object]], takes: Sequence[str]) -> RenderableType:
+    """A plan: its steps by what they are about, in the order in which they are done."""
+    if not steps:
+        return Text("Nothing would change.")
+    lines: list[RenderableType] = []
+    for kind in dict.fromkeys(str(step["kind"]) for step in steps):
+        lines.append(Text(kind, style="bold"))
+        for step in (step for step in steps if step["kind"] == kind):
+            about = f" ({step['what']})" if step.get("what") else ""
+            lines.append(Text(f"  {step['host']}: {step['task']}{about}"))
+            actions = [action for action in as_list(step.get("details")) if isinstance(action, dict)]
+            lines += [line for action in actions for line in object_lines(action)]
+            why = [] if actions else as_list(step.get("why"))
+            lines += [
+                Text(f"      {line}", style={"+": "green", "-": "red"}.get(str(line)[:1], "dim"))
+                for line in why[:LINES_OF_A_CHANGE]
+            ]
+            if len(why) > LINES_OF_A_CHANGE:
+                lines.append(Text(f"      … {len(why) - LINES_OF_A_CHANGE} more lines", style="dim"))
+    if takes:
+        lines += [Text("then the servers, in this order", style="bold"), *(Text(f"  {line}") for line in takes)]
+    return Group(*lines)
+
+
+def runs(environment: Environment, *, as_json: bool) -> int:
+    """List the runs that are kept."""
+    found = results(environment)
+    if as_json:
+        sys.stdout.write(json.dumps([{"folder": str(folder), **result} for folder, result in found], indent=2) + "\n")
+        return DONE
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    for heading in ("ended", "command", "exit code", "by", "changes", "record"):
+        table.add_column(heading, overflow="fold")
+    for folder, result in found:
+        command = f"{result['command']}{' --check' if result['check'] else ''}"
+        row = (
+            result["ended"],
+            command,
+            str(result["exit_code"]),
+            result["user"],
+            str(len(result["changes"])),
+            str(folder),
+        )
+        table.add_row(*row)
+    Console(highlight=False).print(table)
+    return DONE

@@ -1,0 +1,150 @@
+"""What the commands take, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible.parsing.vault import VaultLib, VaultSecret
+
+from mltrading_db.cli import compare, masks, new
+from mltrading_db.cli.environment import DONE, Environment, RefusedError
+from mltrading_db.cli.inventory import load
+
+PROJECT = Path(__file__).parents[3]
+CHANGES, LOOKS = ("apply", "plan", "init", "lab"), ("drift", "diff", "check", "runs", "health", "report")
+COMMANDS = (*CHANGES, *LOOKS, "backup", "restore", "rebuild", "promote", "drill", "partition")
+
+
+def mldb(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as a person does."""
+    code = "from mltrading_db.cli.app import main; main()"
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+
+
+def test_help_names_every_command_and_the_exit_codes() -> None:
+    said = mldb("--help").stdout
+    assert [name for name in COMMANDS if f" {name} " not in said] == []
+    for code in ("0 done", "1 a host failed", "2 refused", "3 drift", "75 another run", "130 stopped"):
+        assert code in " ".join(said.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["apply", "stagign"], "'stagign' is no environment"),
+        (["apply", "production"], "ca_passphrase, which is not set"),
+        (["restore", "trial", "t-db1.example.net", "--latest"], "--confirm t-db1.example.net"),
+        (["restore", "trial", "t-db1.example.net", "--latest", "--confirm", "t-db2.example.net"], "given: 't-db2"),
+        (["rebuild", "trial", "t-db1.example.net"], "--confirm t-db1.example.net"),
+        (["promote", "trial", "t-db2.example.net"], "--confirm t-db2.example.net"),
+        (["apply", "trial"], "--confirm trial"),
+        (["backup", "trial"], "--confirm trial"),
+        (["lab", "down"], "--confirm lab"),
+        (["lab", "shell", "db9"], "'db9' is no host of the lab"),
+        (["init", "Trial"], "an environment's name is"),
+        (["init", "trial"], "is there already"),
+        (["init", "other"], "--primary is missing"),
+    ],
+    ids=" ".join,
+)
+def test_what_is_not_said_clearly_is_refused_before_anything_runs(
+    environment: Environment, arguments: list[str], says: str
+) -> None:
+    (environment.project / "molecule").symlink_to(PROJECT / "molecule")
+    done = mldb(*arguments)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_host_is_refused_and_leaves_no_environment_behind(checkout: Path) -> None:
+    with pytest.raises(RefusedError, match="HOST=ADDRESS"):
+        new.init("other", new.Answers("db1", (), "b=10.0.0.1", "p=10.0.0.2", ("10.0.0.0/24",), ("10.0.0.9/32",)))
+    with pytest.raises(RefusedError, match="belongs to trial too"):
+        new.init(
+            "other",
+            new.Answers(
+                "t-db1.example.net=10.0.0.1", (), "b=10.0.0.4", "p=10.0.0.2", ("10.0.0.0/24",), ("10.0.0.9/32",)
+            ),
+        )
+    assert not (checkout / "inventories/other").exists()
+
+
+def test_the_vault_of_a_new_environment_is_encrypted_and_opened_by_a_file_outside_the_checkout(
+    environment: Environment,
+) -> None:
+    vault = environment.folder / "group_vars/all/vault.yml"
+    assert vault.read_text().startswith("$ANSIBLE_VAULT;1.1;AES256\n")
+    assert stat.S_IMODE(environment.vault_password_file.stat().st_mode) == 0o600
+    assert environment.project not in environment.vault_password_file.parents
+    password = environment.vault_password_file.read_text().strip().encode()
+    secrets = yaml.safe_load(VaultLib([("default", VaultSecret(password))]).decrypt(vault.read_text()))
+    example = yaml.safe_load((PROJECT / "inventories/production/group_vars/all/vault.yml.example").read_text())
+    assert secrets.keys() == example.keys()
+    assert len(set(secrets.values())) == len(secrets)
+    assert min(map(len, secrets.values())) >= 20
+
+
+def test_a_new_environment_names_nothing_of_the_one_it_was_made_of(environment: Environment) -> None:
+    texts = {path: path.read_text() for path in environment.folder.rglob("*.yml") if path.name != "vault.yml"}
+    values = {path: [line for line in text.splitlines() if not line.startswith("#")] for path, text in texts.items()}
+    assert [
+        path for path, lines in values.items() if any("production" in line or "10.30." in line for line in lines)
+    ] == []
+
+
+def test_a_container_is_reached_by_its_own_name_whoever_delegates_to_it(checkout: Path) -> None:
+    places = ("10.0.0.1", "10.0.0.4", "10.0.0.2")
+    one, keeper, pooler = (f"c{number}={place}" for number, place in enumerate(places))
+    docker = "community.docker.docker"
+    new.init("boxes", new.Answers(one, (), keeper, pooler, ("10.0.0.0/24",), ("10.0.0.9/32",), connection=docker))
+    hosts = yaml.safe_load((checkout / "inventories/boxes/hosts.yml").read_text())["all"]["hosts"]
+    assert {host: said["ansible_docker_host"] for host, said in hosts.items()} == {"c0": "c0", "c1": "c1", "c2": "c2"}
+
+
+def test_two_environments_differ_by_what_is_written_and_no_secret_is_shown(environment: Environment) -> None:
+    one, other = load(environment), load(Environment("staging", environment.project))
+    found = {(line.scope, line.name): (line.one, line.other) for line in compare.differences(one, other)}
+    assert found["all", "common_environment"] == ("trial", "staging")
+    assert found["all", "replicator_password"] == (masks.MASK, compare.MISSING)
+    assert ("all", "pgbackrest_database_hosts") not in found
+    assert [secret for secret in one.secrets() if secret in str(found)] == []
+
+
+def test_a_secret_that_two_environments_share_is_said(environment: Environment) -> None:
+    for name in ("trial", "staging"):
+        path = environment.project / f"inventories/{name}/group_vars/all/zz.yml"
+        path.write_text("probe_password: the-same-one-in-both-of-them\n")
+    one, other = load(environment), load(Environment("staging", environment.project))
+    [line] = [line for line in compare.differences(one, other) if line.name == "probe_password"]
+    assert line.other == "the same secret: make another"
+
+
+def test_an_environment_differs_from_itself_in_nothing_but_its_secrets(environment: Environment) -> None:
+    one = load(environment)
+    assert {line.other for line in compare.differences(one, one)} == {"the same secret: make another"}
+
+
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [("monitor_password", True), ("ca_passphrase", True), ("local_password_form", False), ("tls_ca_dir", False)],
+)
+def test_a_secret_is_told_by_its_name(name: str, secret: bool) -> None:
+    assert masks.is_secret(name) is secret
+
+
+def test_secrets_are_masked_wherever_they_stand() -> None:
+    masker = masks.Masker(["canary-one", "canary-one-and-more", "short"])
+    value = {"a": ["xcanary-one-and-morex", {"canary-one": 1}], "b": "short", "c": None}
+    assert masker.value(value) == {"a": ["x********x", {"********": 1}], "b": "short", "c": None}
+
+
+def test_the_runs_are_listed(environment: Environment) -> None:
+    done = mldb("runs", environment.name, "--json")
+    assert (done.returncode, json.loads(done.stdout)) == (DONE, [])

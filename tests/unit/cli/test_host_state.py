@@ -1,0 +1,121 @@
+"""What was changed by hand on a host is found, and what a run has changed is not taken for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SCRIPT = Path(__file__).parents[3] / "playbooks/files/host_state.py"
+HAND_MADE = [
+    pytest.param("etc/mltrading-db/dump.env", "B=2\n", "file", id="a job's settings"),
+    pytest.param("etc/postgresql/15/main/conf.d/99-mine.conf", "work_mem = '1GB'\n", "file", id="a fragment"),
+    pytest.param("usr/local/lib/mltrading-db/sql/new.sql", "SELECT 1;\n", "file", id="a script"),
+    pytest.param("etc/cron.d/mltrading-db-dump", "0 4 * * * root dbjob dump\n", "cron line", id="a job's line"),
+    pytest.param("etc/cron.d/mine", "* * * * * root /root/mine\n", "cron line", id="a file of cron"),
+    pytest.param("var/spool/cron/crontabs/postgres", "@daily vacuumdb\n", "cron line", id="somebody's crontab"),
+]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A host as a run has left it."""
+    put(tmp_path, "etc/mltrading-db/dump.env", "A=1\n")
+    put(tmp_path, "etc/cron.d/mltrading-db-dump", "# A job\n15 2 * * * root dbjob dump\n")
+    state(tmp_path, "begin")
+    state(tmp_path, "record")
+    return tmp_path
+
+
+def put(root: Path, name: str, text: str) -> None:
+    """Write a file of the host."""
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    (root / name).write_text(text)
+
+
+def state(root: Path, command: str) -> Any:
+    """Run the script; of `compare` the answer."""
+    environment = {**os.environ, "HOST_STATE_ROOT": str(root), "HOST_STATE_QUERY": ""}
+    done = subprocess.run(
+        [sys.executable, SCRIPT, command], env=environment, capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout) if done.stdout else None
+
+
+def test_a_host_that_had_no_run_is_not_known(tmp_path: Path) -> None:
+    assert state(tmp_path, "compare") is None
+
+
+def test_a_host_as_it_was_left_has_no_drift(root: Path) -> None:
+    assert state(root, "compare") == []
+
+
+@pytest.mark.parametrize(("name", "text", "kind"), HAND_MADE)
+def test_what_is_changed_by_hand_is_found(root: Path, name: str, text: str, kind: str) -> None:
+    put(root, name, text)
+    found = state(root, "compare")
+    assert {one["kind"] for one in found} == {kind}
+    assert [one for one in found if name in one["name"] and one["found"]]
+
+
+def test_a_mode_is_found(root: Path) -> None:
+    (root / "etc/mltrading-db/dump.env").chmod(0o666)
+    [found] = state(root, "compare")
+    assert "0666" in found["found"]
+    assert "0666" not in found["accepted"]
+
+
+def test_what_is_gone_is_found(root: Path) -> None:
+    (root / "etc/mltrading-db/dump.env").unlink()
+    [found] = state(root, "compare")
+    assert (found["name"], found["found"]) == ("/etc/mltrading-db/dump.env", None)
+
+
+def test_what_a_run_changes_is_accepted_and_what_was_there_before_is_not(root: Path) -> None:
+    put(root, "etc/cron.d/mine", "* * * * * root /root/mine\n")
+    state(root, "begin")
+    put(root, "etc/mltrading-db/dump.env", "A=2\n")
+    put(root, "etc/mltrading-db/report.env", "C=3\n")
+    state(root, "record")
+    assert [one["name"] for one in state(root, "compare")] == ["/etc/cron.d/mine: * * * * * root /root/mine"]
+
+
+def test_what_a_run_puts_back_is_no_drift_any_more(root: Path) -> None:
+    put(root, "etc/mltrading-db/dump.env", "A=by hand\n")
+    state(root, "begin")
+    put(root, "etc/mltrading-db/dump.env", "A=1\n")
+    state(root, "record")
+    assert state(root, "compare") == []
+
+
+def test_what_a_run_removes_is_no_drift(root: Path) -> None:
+    state(root, "begin")
+    (root / "etc/mltrading-db/dump.env").unlink()
+    state(root, "record")
+    assert state(root, "compare") == []
+
+
+def test_what_is_accepted_is_no_drift(root: Path) -> None:
+    put(root, "etc/cron.d/mine", "* * * * * root /root/mine\n")
+    state(root, "accept")
+    assert state(root, "compare") == []
+
+
+def test_the_state_is_for_nobody_else_to_read(root: Path) -> None:
+    assert (root / "var/lib/mltrading-db/accepted_state.json").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("name", ["etc/postgresql/15/main/pg_hba.conf.1.2026-11-24@03:00:00~", "etc/cron.d/.keep"])
+def test_copies_that_ansible_keeps_are_no_drift(root: Path, name: str) -> None:
+    put(root, name, "old\n")
+    assert state(root, "compare") == []
+
+
+def test_another_command_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(subprocess.CalledProcessError):
+        state(tmp_path, "undo")

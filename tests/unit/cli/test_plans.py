@@ -1,0 +1,204 @@
+"""A plan is what a check said, saved and compared; drift is a check and what no run has made."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mltrading_db.cli import changes, drifts, plans
+from mltrading_db.cli.environment import RefusedError
+from mltrading_db.cli.events import Recap
+
+
+def event(kind: str, host: str, task: str, action: str, **result: Any) -> dict[str, Any]:
+    """An event as ansible-runner hands it on."""
+    data = {"host": host, "role": "postgresql", "task": task, "task_action": action, "task_path": "x.yml:1"}
+    return {"event": f"runner_{kind}", "event_data": {**data, "res": {"changed": True, **result}}}
+
+
+SETTINGS = {
+    "before": "work_mem = '4MB'\nport = '5432'\n",
+    "after": "work_mem = '8MB'\nport = '5432'\nmax_connections = '9'\n",
+}
+INDEX = {
+    "kind": "index",
+    "name": "public.i",
+    "action": "create",
+    "reason": "does not exist",
+    "locks": ["SHARE UPDATE EXCLUSIVE on public.t"],
+    "statements": ["CREATE INDEX CONCURRENTLY i ON t (a)"],
+    "estimated_bytes": 1000,
+    "estimated_seconds": 2.5,
+    "state": "planned",
+}
+EVENTS = [
+    event("on_ok", "db1", "Config fragment | Write it", "ansible.builtin.template", diff=[SETTINGS]),
+    event("on_ok", "db2", "Config fragment | Write it", "ansible.builtin.template", diff=[SETTINGS]),
+    event("on_ok", "db1", "Jobs | Write the files", "ansible.builtin.copy", dest="/etc/cron.d/mltrading-db-dump"),
+    event("on_ok", "db1", "Roles | Make the roles", "community.postgresql.postgresql_user"),
+    event("on_ok", "db1", "apply | Create", "postgresql_optimization", actions=[INDEX]),
+    event("on_ok", "db1", "Look", "ansible.builtin.raw", changed=False),
+]
+
+
+def recap(events: list[dict[str, Any]]) -> Recap:
+    """What came of these events."""
+    made = Recap()
+    for one in events:
+        made.take(one)
+    return made
+
+
+@pytest.fixture
+def plan() -> plans.Plan:
+    """A plan."""
+    steps = plans.steps(recap(EVENTS))
+    return plans.Plan("staging", "", "", "2026-11-24T03:00:00+00:00", "abc", plans.digest(steps), steps)
+
+
+def test_steps_are_what_would_change_by_what_they_are_about(plan: plans.Plan) -> None:
+    assert [(step["host"], step["kind"]) for step in plan.steps] == [
+        ("db1", "settings"),
+        ("db2", "settings"),
+        ("db1", "jobs"),
+        ("db1", "users and privileges"),
+        ("db1", "objects of the database"),
+    ]
+
+
+def test_an_object_comes_with_locks_size_and_time(plan: plans.Plan) -> None:
+    [action] = plan.steps[-1]["details"]
+    assert action["locks"] == ["SHARE UPDATE EXCLUSIVE on public.t"]
+    assert (action["estimated_bytes"], action["estimated_seconds"]) == (1000, 2.5)
+
+
+def test_a_setting_says_whether_it_takes_a_restart_and_the_primary_goes_last(plan: plans.Plan) -> None:
+    contexts = {host: {"work_mem": "user", "max_connections": "postmaster"} for host in ("db1", "db2")}
+    assert plans.taken_up(plan.steps, contexts, "db1") == [
+        "db2: restart, for max_connections",
+        "db1: restart, for max_connections",
+    ]
+
+
+def test_a_setting_that_needs_no_restart_takes_a_reload(plan: plans.Plan) -> None:
+    contexts = {host: {"work_mem": "user", "max_connections": "sighup"} for host in ("db1", "db2")}
+    assert plans.taken_up(plan.steps, contexts, "db1")[0] == "db2: reload, for max_connections, work_mem"
+
+
+def test_a_plan_is_the_same_when_it_is_read_again(plan: plans.Plan, tmp_path: Path) -> None:
+    plans.write(tmp_path / "plan.json", plan)
+    assert plans.read(tmp_path / "plan.json") == plan
+    assert (tmp_path / "plan.json").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "key", "value"),
+    [
+        pytest.param(0, "why", ["+work_mem = '1GB'"], id="another value"),
+        pytest.param(0, "host", "db3", id="another host"),
+        pytest.param(4, "details", [{**INDEX, "statements": ["DROP TABLE t"]}], id="another statement"),
+    ],
+)
+def test_a_plan_that_was_changed_by_hand_is_refused(
+    plan: plans.Plan, tmp_path: Path, number: int, key: str, value: object
+) -> None:
+    plans.write(tmp_path / "plan.json", plan)
+    saved = json.loads((tmp_path / "plan.json").read_text())
+    saved["steps"][number][key] = value
+    (tmp_path / "plan.json").write_text(json.dumps(saved))
+    with pytest.raises(RefusedError, match="was changed since it was made"):
+        plans.read(tmp_path / "plan.json")
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"steps": []}', "no JSON"])
+def test_what_is_no_plan_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text(text)
+    with pytest.raises(RefusedError):
+        plans.read(tmp_path / "plan.json")
+
+
+def test_estimates_and_the_order_among_hosts_are_no_change_of_a_plan(plan: plans.Plan) -> None:
+    other = [
+        *EVENTS[:-2],
+        event("on_ok", "db1", "apply | Create", "postgresql_optimization", actions=[{**INDEX, "estimated_seconds": 9}]),
+    ]
+    assert plans.digest(plans.steps(recap(other[::-1]))) == plan.digest
+
+
+def test_a_plan_that_no_longer_holds_says_what_moved(plan: plans.Plan) -> None:
+    now = plans.steps(recap(EVENTS[1:]))
+    assert plans.digest(now) != plan.digest
+    assert plans.moved(plan.steps, now) == ["  - db1: postgresql: Config fragment | Write it"]
+    assert plans.moved(now, plan.steps) == ["  + db1: postgresql: Config fragment | Write it"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "says"),
+    [
+        (changes.Wanted("production"), "a plan for staging"),
+        (changes.Wanted("staging", limit="db2"), "leave them out"),
+        (changes.Wanted("staging", tags="tls"), "leave them out"),
+    ],
+)
+def test_a_plan_is_for_one_environment_and_its_own_scope(plan: plans.Plan, wanted: changes.Wanted, says: str) -> None:
+    with pytest.raises(RefusedError, match=says):
+        changes.same_scope(wanted, plan)
+
+
+def test_a_plan_brings_its_scope(plan: plans.Plan) -> None:
+    limited = replace(plan, limit="db1", tags="tls")
+    assert changes.same_scope(changes.Wanted("staging"), limited) == ("db1", "tls")
+
+
+def test_packages_are_named() -> None:
+    said = {
+        "prepared": "Suggested packages:\n  a-doc\nThe following NEW packages will be installed:\n  a b\n0 upgraded\n"
+    }
+    [change] = recap([event("on_ok", "db1", "Install", "ansible.builtin.apt", diff=said)]).changes
+    assert change.why == ["+a", "+b"]
+
+
+def test_a_rescued_failure_is_none() -> None:
+    failed = event("on_failed", "db1", "Try", "ansible.builtin.command", msg="no")
+    made = recap(
+        [failed, {"event": "playbook_on_stats", "event_data": {"failures": {}, "dark": {}, "rescued": {"db1": 1}}}]
+    )
+    assert made.failures == {}
+
+
+def test_a_failure_says_the_last_lines_of_its_reason() -> None:
+    made = recap([event("on_failed", "db1", "Try", "ansible.builtin.command", stderr="\n".join(map(str, range(50))))])
+    assert made.failures["db1"].reason.splitlines()[-1] == "49"
+    assert len(made.failures["db1"].reason.splitlines()) < 20
+
+
+def test_a_host_that_does_not_answer_has_another_way_out_than_one_that_failed() -> None:
+    made = recap([event("on_unreachable", "db1", "Gathering Facts", "setup", msg="timed out")])
+    assert "ping" in made.failures["db1"].way_out("lab")
+
+
+FOUND_BY_HAND = {
+    "db1": [
+        {"kind": kind, "name": f"the {kind}", "accepted": None, "found": "there"}
+        for kind in ("setting", "login rule", "role", "privileges", "index", "materialized view", "cron line", "file")
+    ],
+    "db2": None,
+}
+
+
+def test_drift_says_who_is_right_and_both_ways_out() -> None:
+    found = drifts.overwritten(recap(EVENTS)) + list(drifts.unknown(FOUND_BY_HAND))
+    assert {one["right"] for one in found} == {"repository", "nobody has said"}
+    assert [one for one in found if not (one["keep"] and one["undo"] and one["why"] is not None)] == []
+    assert "mldb apply ENV --limit db1 --tags postgresql" in [one["undo"] for one in found]
+    assert "ALTER SYSTEM RESET the setting, then SELECT pg_reload_conf()" in [one["undo"] for one in found]
+
+
+def test_every_kind_that_a_host_describes_has_ways_out() -> None:
+    files = Path(__file__).parents[3] / "playbooks/files"
+    text = (files / "host_state.sql").read_text() + (files / "host_state.py").read_text()
+    assert [kind for kind in drifts.UNDO if kind not in text] == []
