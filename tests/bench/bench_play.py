@@ -1,7 +1,7 @@
-"""How long the whole site takes: on a blank host with its packages fetched, and a second time, with nothing to do.
+"""How long the whole site takes: on a release's blank hosts with their packages fetched, and again, with nothing to do.
 
-Makes the hosts of molecule/default anew, provisions each by itself, and prints a table with the five slowest tasks of
-the second run. The numbers are kept as JSON, so that two runs can be compared.
+Makes the hosts of molecule/default anew, provisions each release by itself, and prints a table with the five slowest
+tasks of the second run. The numbers are kept as JSON, so that two runs can be compared.
 
     python tests/bench/bench_play.py [--release bookworm] [--output .lab/results/bench_play.json]
 """
@@ -33,9 +33,9 @@ def molecule(action: str) -> None:
     subprocess.run(command, env=environment, cwd=PROJECT, check=True, capture_output=True)
 
 
-def play(host: str) -> dict[str, object]:
-    """Run the site on one host, without sample data: seconds, changed tasks, the five slowest tasks."""
-    command = ["ansible-playbook", "--inventory", EPHEMERAL / "inventory", "--limit", host]
+def play(release: str) -> dict[str, object]:
+    """Run the site on a release's hosts, without sample data: seconds, changed tasks, the five slowest tasks."""
+    command = ["ansible-playbook", "--inventory", EPHEMERAL / "inventory", "--limit", f"test-{release}-*"]
     command += ["--extra-vars", '{"mltrading_sample_data_enabled": false}', PROJECT / "playbooks/site.yml"]
     environment = os.environ | {
         "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.profile_tasks",
@@ -59,11 +59,11 @@ def main() -> None:
     for action in ("destroy", "create"):
         molecule(action)
     for release in options.release or RELEASES:
-        results[release] = {"blank": play(f"test-{release}"), "second": play(f"test-{release}")}
+        results[release] = {"blank": play(release), "second": play(release)}
     molecule("destroy")
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    table = Table("release", "blank host", "second run", "changed", "slowest tasks of the second run", box=None)
+    table = Table("release", "blank hosts", "second run", "changed", "slowest tasks of the second run", box=None)
     for release, result in results.items():
         slowest = "\n".join(f"{seconds:4.1f} s  {name}" for name, seconds in result["second"]["slowest"])  # type: ignore[misc]
         runs = (f"{result[name]['seconds']} s" for name in ("blank", "second"))
