@@ -1,0 +1,108 @@
+"""New passwords for everybody, while somebody keeps logging in through the pooler."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import psycopg2
+import pytest
+from harness import EPHEMERAL, Cluster, eventually, said
+from table import Fault
+
+
+class Visitor:
+    """Logs in again and again, as an application that has the new password beforehand and tries the old one too."""
+
+    def __init__(self, login: Callable[[str, str], None]) -> None:
+        """Not started yet."""
+        self.login = login
+        self.logins: list[float] = []
+        self.refused: list[str] = []
+        self.ends = threading.Event()
+        self.thread = threading.Thread(target=self.run)
+
+    @staticmethod
+    def passwords() -> list[str]:
+        """Those that the environment has, the new one first."""
+        files = [EPHEMERAL / folder / "mltrading_rw_password" for folder in ("secrets.new", "secrets")]
+        found = []
+        for file in files:
+            with suppress(FileNotFoundError, IndexError):
+                found.append(file.read_text().split()[0])
+        return found
+
+    def run(self) -> None:
+        """Log in until told to end, to the primary and to the standby."""
+        while not self.ends.is_set():
+            for database in ("mltrading", "mltrading_ro"):
+                errors = [self.attempt(database, password) for password in self.passwords()]
+                if all(errors):
+                    self.refused.append(str(errors))
+                self.logins.append(time.monotonic())
+
+    def attempt(self, database: str, password: str) -> str | None:
+        """None, or why it was refused."""
+        try:
+            self.login(database, password)
+        except psycopg2.Error as error:
+            return f"{database}: {error}"
+        return None
+
+
+@pytest.fixture
+def visitor(cluster: Cluster) -> Iterator[Visitor]:
+    """One who is at it, and is told to end at the end."""
+
+    def login(database: str, password: str) -> None:
+        who = {"host": cluster.db1.address, "port": 6432, "user": "mltrading_rw", "password": password}
+        trust = {"sslmode": "verify-full", "sslrootcert": str(EPHEMERAL / "ca/ca.crt")}
+        with closing(psycopg2.connect(dbname=database, connect_timeout=60, **who, **trust)) as connection:
+            connection.cursor().execute("SELECT 1")
+
+    visitor = Visitor(login)
+    visitor.thread.start()
+    yield visitor
+    visitor.ends.set()
+    visitor.thread.join()
+
+
+@pytest.mark.timeout(1200)
+def test_nobody_who_has_both_passwords_is_refused_and_the_old_one_is_worth_nothing(
+    cluster: Cluster, visitor: Visitor, fault: Fault, secret: Callable[[str], str]
+) -> None:
+    """Every password is changed while somebody logs in again and again."""
+    roles = ("mltrading_rw", "mltrading_ro", "monitor", "replicator", "pgbouncer_auth")
+    before = {role: secret(f"{role}_password") for role in roles}
+    meant_otherwise = cluster.play("rotate_secrets.yml", rotate_confirm="production")
+    assert "Every password of environment test will be another" in said(meant_otherwise)
+    assert meant_otherwise.returncode != 0
+    assert eventually(lambda: len(visitor.logins) > 10)
+
+    run = cluster.play("rotate_secrets.yml", rotate_confirm="test")
+    assert run.returncode == 0, run.stdout
+    done = len(visitor.logins)
+    assert eventually(lambda: len(visitor.logins) > done + 10)
+    visitor.ends.set()
+    visitor.thread.join()
+    assert visitor.refused == []
+
+    after = {role: secret(f"{role}_password") for role in roles}
+    assert set(before.values()).isdisjoint(after.values())
+    kept = sorted(path for path in Path(EPHEMERAL).glob("secrets.before-*"))[-1]
+    assert (kept / "mltrading_rw_password").read_text().split()[0] == before["mltrading_rw"]
+    for database in ("mltrading", "mltrading_ro"):
+        assert visitor.attempt(database, after["mltrading_rw"]) is None
+        assert "SASL authentication failed" in str(visitor.attempt(database, before["mltrading_rw"]))
+
+    # The standby comes back with the new one.
+    cluster.db1.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_replication")
+    assert eventually(cluster.follows)
+    for text in (*before.values(), *after.values()):
+        assert text not in run.stdout
+        assert (
+            cluster.db1.run("grep --recursive --files-with-matches --fixed-strings --file=- /var/log /tmp", text).stdout
+            == ""
+        )
+    fault.happened = f"of {len(visitor.logins):,} logins none was refused that had both; the old ones are worth nothing"
