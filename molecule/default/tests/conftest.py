@@ -3,11 +3,13 @@
 import json
 import os
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+import testinfra
 from testinfra.host import Host
 
 PROJECT = Path(__file__).parents[3]
@@ -23,15 +25,43 @@ class Query(Protocol):
         ...
 
 
-@pytest.fixture
-def query(host: Host) -> Query:
-    """Asks on the host itself, as OS user postgres over the socket."""
+def asks(host: Host) -> Query:
+    """Asks on a host itself, as OS user postgres over the socket."""
     command = "runuser -u postgres -- psql --no-psqlrc --set=ON_ERROR_STOP=1 -AtX -d %s -c %s"
 
     def ask(statement: str, database: str = "postgres") -> str:
         return str(host.check_output(command, database, statement))
 
     return ask
+
+
+@pytest.fixture
+def query(host: Host) -> Query:
+    """Asks the host's server."""
+    return asks(host)
+
+
+@pytest.fixture
+def standby(host: Host) -> Host:
+    """The host that is the standby of this one."""
+    name = str(host.backend.get_hostname()).removesuffix("db1") + "db2"
+    return testinfra.get_host(f"docker://{name}")
+
+
+@pytest.fixture
+def query_standby(standby: Host) -> Query:
+    """Asks the standby's server."""
+    return asks(standby)
+
+
+def eventually(reached: Callable[[], bool], seconds: float = 30) -> bool:
+    """Whether it comes about in time."""
+    end = time.monotonic() + seconds
+    while not reached():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.2)
+    return True
 
 
 @pytest.fixture

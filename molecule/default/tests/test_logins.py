@@ -10,6 +10,9 @@ import pytest
 from conftest import SITE, Play, Query
 from testinfra.host import Host
 
+# The pooler is on the primary's host.
+testinfra_hosts = ["pgbouncer"]
+
 Login = Callable[..., str]
 
 SERVER, POOLER = 5432, 6432
