@@ -13,24 +13,33 @@ LAB := ansible-playbook --inventory inventories/lab
 PYTEST := pytest --numprocesses 2 --dist loadfile
 SUITES := tests/unit tests/data tests/integration
 RESULTS := .lab/results
+BENCH ?= indexes module play
+BENCHES := indexes module play retention partitions
+BENCH_ROWS ?= 2000000
+FAULTS_DEBIAN ?= bookworm trixie
+FAULTS_TARGETS ?= 2
+BENCH_PARTS = $(filter indexes module,$(BENCH))
 # ansible-lint alone takes a minute, and goes first so that the others run beside it.
 QUICK_LINTERS := _yamllint _ruff _mypy _shellcheck
 LINTERS := _ansible-lint _sqlfluff $(QUICK_LINTERS)
 SCRIPTS = $(shell git ls-files --cached --others --exclude-standard | xargs grep --files-with-matches --no-messages '^#!.*sh$$')
 QUERIES = $(shell git ls-files --cached --others --exclude-standard '*.sql')
 
-.PHONY: help lab test test-fast lint bench docs lab-hosts lab-down _setup $(LINTERS)
+.PHONY: help lab test test-fast test-faults lint bench report docs lab-hosts lab-down _setup _bench-play $(LINTERS)
 
 help: ## list the commands
 	@sed --quiet --regexp-extended 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand --tabs=20
 
-lab: lab-hosts ## set up, provision a host, load market data, and show what the optimisation bought
+lab: lab-hosts ## set up, provision the hosts, load market data, prove a backup, and show what the optimisation bought
 	@lab/stage 'Provision the hosts' $(LAB) playbooks/site.yml
+	@lab/stage 'Take a backup' $(LAB) playbooks/take_backup.yml
+	@lab/stage 'Restore it, and look' $(LAB) playbooks/drill_restore.yml
 	@lab/stage 'Measure the benefit' $(LAB) playbooks/measure_benefit.yml
+	@lab/stage 'The page on how it does' $(LAB) playbooks/report_health.yml
 	@lab/summary
 
 test: _setup ## set up, then lint and every test: unit, integration, and whole hosts on Debian 12 and 13
-	@rm -rf $(RESULTS)
+	@rm -f $(RESULTS)/*.xml
 	@lab/stage 'Lint' $(MAKE) lint
 	@lab/stage 'Unit and integration tests' $(PYTEST) --junit-xml=$(RESULTS)/suites.xml $(SUITES)
 	@lab/stage 'Docker Engine' lab/docker
@@ -39,6 +48,15 @@ test: _setup ## set up, then lint and every test: unit, integration, and whole h
 	    molecule test --scenario-name default
 	@lab/count-tests $(RESULTS)/*.xml
 
+test-faults: _setup ## break everything on purpose, and count the rows (FAULTS_DEBIAN="bookworm trixie", FAULTS_TARGETS=2)
+	@rm -f $(RESULTS)/faults*
+	@lab/stage 'Docker Engine' lab/docker
+	@lab/stage 'Host images' lab/image $(FAULTS_DEBIAN)
+	@failed=0; for debian in $(FAULTS_DEBIAN); do \
+	    lab/stage "Faults on $$debian" env FAULTS_DEBIAN=$$debian FAULTS_TARGETS=$(FAULTS_TARGETS) \
+	        MOLECULE_EPHEMERAL_DIRECTORY=$(CURDIR)/.lab/molecule/faults-$$debian molecule test --scenario-name faults || failed=1; \
+	done; cat $(RESULTS)/faults.md; exit $$failed
+
 test-fast: _setup ## the quick linters, unit tests and quick integration tests: no containers, under two minutes
 	@lab/stage 'Quick linters' $(MAKE) --jobs=2 --output-sync=target $(QUICK_LINTERS)
 	@lab/stage 'Unit and quick integration tests' $(PYTEST) -m 'not faults' $(SUITES)
@@ -46,13 +64,24 @@ test-fast: _setup ## the quick linters, unit tests and quick integration tests: 
 lint: _setup ## ansible-lint, yamllint, ruff, mypy, shellcheck and sqlfluff
 	@$(MAKE) --jobs=2 --output-sync=target $(LINTERS)
 
-bench: _setup ## measure how long the site takes on a blank host, and a second time
+bench: _setup ## measure the indexes, an idle run of the module, and the site (BENCH="indexes module play retention partitions", BENCH_ROWS=2000000)
+	$(if $(filter-out $(BENCHES),$(BENCH)),$(error BENCH is one or more of: $(BENCHES)))
+	$(if $(BENCH_PARTS),@lab/stage 'The $(BENCH_PARTS)' python tests/bench/bench.py --rows $(BENCH_ROWS) --parts $(BENCH_PARTS))
+	$(if $(filter retention,$(BENCH)),@lab/stage 'Retention and the refresh' python tests/bench/bench_retention.py --rows $(BENCH_ROWS) --output $(RESULTS)/bench_retention.json)
+	$(if $(filter partitions,$(BENCH)),@lab/stage 'Partitions' python tests/bench/bench_partitions.py --rows $(BENCH_ROWS) --output $(RESULTS)/bench_partitions.json)
+	$(if $(filter play,$(BENCH)),@$(MAKE) _bench-play)
+
+_bench-play:
 	@lab/stage 'Docker Engine' lab/docker
 	@lab/stage 'Host images' lab/image bookworm trixie
 	@lab/stage 'The site on a blank host, and again' python tests/bench/bench_play.py
 
-docs: _setup ## write the variable tables of the roles' READMEs
+report: _setup ## write a page on how the lab does, to .lab/health/lab.html
+	@lab/stage 'The page' $(LAB) playbooks/report_health.yml
+
+docs: _setup ## write the variable tables of the roles' READMEs, the alert rules of the checks, and their page
 	@python -m mltrading_db.role_readme
+	@python -m mltrading_db.alerts
 
 lab-hosts: _setup ## create the lab's hosts that are missing, and nothing else (LAB_DEBIAN=bookworm or trixie)
 	@lab/stage 'Docker Engine' lab/docker

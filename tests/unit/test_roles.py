@@ -24,7 +24,23 @@ IMPORTS = {f"ansible.builtin.{verb}_{what}" for verb in ("import", "include") fo
 # A playbook that describes a state carries a noun: a role's name, or one of these.
 NOUNS = {path.name for path in ROLES} | {"site", "backup_repository"}
 # A playbook that does something once carries a verb and a noun.
-VERBS = {"drill", "load", "measure", "promote", "rebuild", "report", "restore", "rotate", "take", "verify"}
+VERBS = {
+    "check",
+    "drill",
+    "load",
+    "measure",
+    "partition",
+    "promote",
+    "rejoin",
+    "rebuild",
+    "record",
+    "report",
+    "restore",
+    "rotate",
+    "run",
+    "take",
+    "verify",
+}
 
 each_role = pytest.mark.parametrize("role", [pytest.param(path, id=path.name) for path in ROLES])
 each_playbook = pytest.mark.parametrize("playbook", [pytest.param(path, id=path.stem) for path in PLAYBOOKS])
