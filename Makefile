@@ -17,7 +17,9 @@ BENCH ?= indexes module play
 BENCHES := indexes module play retention partitions
 BENCH_ROWS ?= 2000000
 FAULTS_DEBIAN ?= bookworm trixie
-FAULTS_TARGETS ?= 2
+FAULTS_TARGETS ?= 10
+# What test-faults runs on each release: folders of molecule/.
+SCENARIOS ?= faults backup
 BENCH_PARTS = $(filter indexes module,$(BENCH))
 # ansible-lint alone takes a minute, and goes first so that the others run beside it.
 QUICK_LINTERS := _yamllint _ruff _mypy _shellcheck
@@ -48,14 +50,14 @@ test: _setup ## set up, then lint and every test: unit, integration, and whole h
 	    molecule test --scenario-name default
 	@lab/count-tests $(RESULTS)/*.xml
 
-test-faults: _setup ## break everything on purpose, and count the rows (FAULTS_DEBIAN="bookworm trixie", FAULTS_TARGETS=2)
-	@rm -f $(RESULTS)/faults*
+test-faults: _setup ## break everything on purpose, and count the rows (FAULTS_DEBIAN="bookworm trixie", SCENARIOS="faults backup", FAULTS_TARGETS=10, FAULTS_SEED=)
+	@rm -f $(RESULTS)/faults* $(RESULTS)/backup*
 	@lab/stage 'Docker Engine' lab/docker
 	@lab/stage 'Host images' lab/image $(FAULTS_DEBIAN)
-	@failed=0; for debian in $(FAULTS_DEBIAN); do \
-	    lab/stage "Faults on $$debian" env FAULTS_DEBIAN=$$debian FAULTS_TARGETS=$(FAULTS_TARGETS) \
-	        MOLECULE_EPHEMERAL_DIRECTORY=$(CURDIR)/.lab/molecule/faults-$$debian molecule test --scenario-name faults || failed=1; \
-	done; cat $(RESULTS)/faults.md; exit $$failed
+	@failed=0; for debian in $(FAULTS_DEBIAN); do for scenario in $(SCENARIOS); do \
+	    lab/stage "$$scenario on $$debian" env FAULTS_DEBIAN=$$debian FAULTS_TARGETS=$(FAULTS_TARGETS) FAULTS_SEED=$(FAULTS_SEED) \
+	        MOLECULE_EPHEMERAL_DIRECTORY=$(CURDIR)/.lab/molecule/$$scenario-$$debian molecule test --scenario-name $$scenario || failed=1; \
+	done; done; if [ -e $(RESULTS)/faults.md ]; then cat $(RESULTS)/faults.md; fi; exit $$failed
 
 test-fast: _setup ## the quick linters, unit tests and quick integration tests: no containers, under two minutes
 	@lab/stage 'Quick linters' $(MAKE) --jobs=2 --output-sync=target $(QUICK_LINTERS)

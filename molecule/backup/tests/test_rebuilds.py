@@ -182,9 +182,9 @@ def test_a_standby_that_is_alive_is_to_be_promoted_instead(lost_primary: Lost, p
 
 @pytest.mark.usefixtures("lost_primary")
 def test_nothing_is_made_of_a_primary_that_is_not_there(play: Play, standby: Host) -> None:
-    standby.check_output("mv /var/lib/postgresql/1?/main/postmaster.opts /root/")
+    standby.check_output("mv /var/lib/postgresql/1?/main/postmaster.opts /var/tmp/")
     run = play("rebuild_host.yml", rebuild_host="bk-db2", rebuild_confirm="bk-db2")
-    standby.check_output("mv /root/postmaster.opts /var/lib/postgresql/1?/main/")
+    standby.check_output("mv /var/tmp/postmaster.opts /var/lib/postgresql/1?/main/")
     assert run.returncode != 0
     assert "its primary bk-db1 does not take writes" in said(run)
     assert changed(run) == []

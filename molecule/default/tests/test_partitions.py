@@ -18,13 +18,13 @@ NEWEST = "SELECT max(inhrelid::regclass::text) FROM pg_inherits WHERE inhparent 
 @pytest.fixture
 def bars(host: Host, query: Query) -> Iterator[None]:
     """A table with a year of rows; what the test has brought goes with it, and the site's own job is put back."""
-    host.check_output("cp --archive /etc/mltrading-db/partitions.env /root/partitions.env")
+    host.check_output("cp --archive /etc/mltrading-db/partitions.env /var/tmp/partitions.env")
     query("CREATE TABLE probe_bars (id bigserial PRIMARY KEY, at timestamptz NOT NULL)")
     query("INSERT INTO probe_bars (at) SELECT now() - n * interval '1 day' FROM generate_series(0, 364) n")
     yield
     for statement in ("DROP TABLE probe_bars", "DROP EXTENSION pg_partman", "DROP SCHEMA partman"):
         query(statement)
-    host.check_output("mv /root/partitions.env /etc/mltrading-db/partitions.env")
+    host.check_output("mv /var/tmp/partitions.env /etc/mltrading-db/partitions.env")
 
 
 @pytest.mark.usefixtures("bars")

@@ -109,11 +109,11 @@ def segment_of(cluster: Cluster) -> str:
 @contextmanager
 def deleted(cluster: Cluster, path: str) -> Iterator[str]:
     """The segment is gone."""
-    cluster.backup1.do(f"mv {path} /root/kept")
+    cluster.backup1.do(f"mv {path} /var/tmp/kept")
     try:
         yield f"WAL segment {path.rsplit('/', 1)[-1][:24]} is missing"
     finally:
-        cluster.backup1.do(f"mv /root/kept {path}")
+        cluster.backup1.do(f"mv /var/tmp/kept {path}")
 
 
 @contextmanager
