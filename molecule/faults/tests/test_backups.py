@@ -61,7 +61,9 @@ def test_of_two_backups_at_once_one_is_taken(cluster: Cluster, oracle: Oracle, f
 @pytest.fixture
 def another_passphrase(cluster: Cluster) -> Iterator[None]:
     """A configuration with another passphrase than the repository's."""
-    change = f"cp --preserve {CONFIGURATION} /var/tmp/kept && sed -i 's/^repo1-cipher-pass=.*/&-and-more/' {CONFIGURATION}"
+    change = (
+        f"cp --preserve {CONFIGURATION} /var/tmp/kept && sed -i 's/^repo1-cipher-pass=.*/&-and-more/' {CONFIGURATION}"
+    )
     cluster.backup1.do(f"{change} && systemctl restart pgbackrest")
     yield
     cluster.backup1.do(f"mv /var/tmp/kept {CONFIGURATION} && systemctl restart pgbackrest")
