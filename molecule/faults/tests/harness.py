@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,8 @@ from typing import Any
 
 PROJECT = Path(__file__).parents[3]
 EPHEMERAL = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
+# How the names of the hosts begin: `make test` runs the core against those of molecule/default.
+PREFIX = os.environ.get("FAULTS_PREFIX", "faults")
 RELEASE = os.environ.get("FAULTS_DEBIAN", "bookworm")
 IMAGE = f"mltrading-db-lab:{RELEASE}"
 SCRIPTS = "/usr/local/lib/mltrading-db"
@@ -47,7 +50,7 @@ class Node:
     @property
     def name(self) -> str:
         """Its name in the inventory, and the container's."""
-        return f"faults-{RELEASE}-{self.short}"
+        return f"{PREFIX}-{RELEASE}-{self.short}"
 
     def run(self, command: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """What became of a command of the shell."""
@@ -158,12 +161,37 @@ class Cluster:
         """The command line of a play."""
         extra = ["--extra-vars", json.dumps(variables)] if variables else []
         path = str(PROJECT / "playbooks" / playbook)
-        return ["ansible-playbook", "--inventory", str(EPHEMERAL / "inventory"), *arguments, *extra, path]
+        hosts = ["--inventory", str(EPHEMERAL / "inventory"), "--limit", f"{PREFIX}-{RELEASE}-*"]
+        return ["ansible-playbook", *hosts, *arguments, *extra, path]
 
     def play(self, playbook: str, *arguments: str, **variables: Any) -> subprocess.CompletedProcess[str]:
         """A play, run as a person would."""
         command = self.command(playbook, *arguments, **variables)
         return subprocess.run(command, env=play_environment(), capture_output=True, text=True, check=False)
+
+    def killed_play(
+        self, playbook: str, line: str, *arguments: str, count: int = 1, **variables: Any
+    ) -> tuple[int, str]:
+        """A play that is killed when it says a line that begins so, the `count`th time; its code, and what it said."""
+        process = subprocess.Popen(
+            self.command(playbook, *arguments, **variables),
+            env=play_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        assert process.stdout
+        seen, text = 0, []
+        for said in process.stdout:
+            text.append(said)
+            seen += said.startswith(line)
+            if seen == count:
+                os.killpg(process.pid, signal.SIGKILL)
+                break
+        # What its children wrote is not waited for: they were killed with it.
+        text.append(process.stdout.read())
+        return process.wait(), "".join(text)
 
     def archive(self) -> str:
         """Have everything that was written so far archived; the last segment."""
