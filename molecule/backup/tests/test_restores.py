@@ -89,6 +89,11 @@ UNCLEAR = [
     pytest.param({"restore_target": "latest", "restore_confirm": "db1"}, "restore_confirm ('db1')", id="another-host"),
     pytest.param({"restore_confirm": "bk-db1"}, "(0 are)", id="no-target"),
     pytest.param(
+        {"restore_host": "bk-db2", "restore_confirm": "bk-db2", "restore_target": "latest"},
+        "it is the primary that is restored (bk-db1)",
+        id="a-standby",
+    ),
+    pytest.param(
         {"restore_confirm": "bk-db1", "restore_target": "latest", "restore_target_xid": 7}, "(2 are)", id="two-targets"
     ),
 ]

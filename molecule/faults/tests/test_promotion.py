@@ -82,6 +82,10 @@ def test_a_planned_change_loses_no_acknowledged_row(
     assert who_writes(cluster) == (False, True)
     assert eventually(lambda: acknowledged <= cluster.rows(old))
 
+    restored = play(cluster, folder, "restore_backup.yml", old, restore_target="latest", restore_confirm=old.name)
+    assert restored.returncode != 0
+    assert f"{new.name} takes writes for the cluster of {old.name}" in said(restored)
+    assert eventually(lambda: acknowledged <= cluster.rows(old))
     unchanged = play(cluster, folder, "site.yml", old, "--tags", "postgresql")
     assert f"postgresql_primary is {old.name}, and of this cluster's servers {new.name} takes writes" in said(unchanged)
     tags = "common,postgresql,postgresql_replica,pgbouncer"
