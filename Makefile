@@ -20,6 +20,7 @@ FAULTS_DEBIAN ?= bookworm trixie
 FAULTS_TARGETS ?= 10
 # What test-faults runs on each release: folders of molecule/.
 SCENARIOS ?= faults backup
+DEFAULT_HOSTS := env MOLECULE_EPHEMERAL_DIRECTORY=$(CURDIR)/.lab/molecule/default
 BENCH_PARTS = $(filter indexes module,$(BENCH))
 # ansible-lint alone takes a minute, and goes first so that the others run beside it.
 QUICK_LINTERS := _yamllint _ruff _mypy _shellcheck
@@ -40,14 +41,18 @@ lab: lab-hosts ## set up, provision the hosts, load market data, prove a backup,
 	@lab/stage 'The page on how it does' $(LAB) playbooks/report_health.yml
 	@lab/summary
 
-test: _setup ## set up, then lint and every test: unit, integration, and whole hosts on Debian 12 and 13
-	@rm -f $(RESULTS)/*.xml
+test: _setup ## set up, then lint and every test: unit, integration, whole hosts on Debian 12 and 13, the core of the faults
+	@rm -f $(RESULTS)/*.xml $(RESULTS)/faults*
 	@lab/stage 'Lint' $(MAKE) lint
 	@lab/stage 'Unit and integration tests' $(PYTEST) --junit-xml=$(RESULTS)/suites.xml $(SUITES)
 	@lab/stage 'Docker Engine' lab/docker
 	@lab/stage 'Host images' lab/image bookworm trixie
-	@lab/stage 'Hosts from blank to verified' env MOLECULE_EPHEMERAL_DIRECTORY=$(CURDIR)/.lab/molecule/default \
-	    molecule test --scenario-name default
+	@$(DEFAULT_HOSTS) molecule destroy --scenario-name default
+	@failed=0; \
+	lab/stage 'Hosts from blank to verified' $(DEFAULT_HOSTS) molecule test --scenario-name default --destroy never && \
+	lab/stage 'The core of the faults, on these hosts' $(DEFAULT_HOSTS) FAULTS_PREFIX=test \
+	    pytest -m core --junit-xml=$(RESULTS)/core.xml molecule/faults/tests || failed=1; \
+	$(DEFAULT_HOSTS) molecule destroy --scenario-name default; exit $$failed
 	@lab/count-tests $(RESULTS)/*.xml
 
 test-faults: _setup ## break everything on purpose, and count the rows (FAULTS_DEBIAN="bookworm trixie", SCENARIOS="faults backup", FAULTS_TARGETS=10, FAULTS_SEED=)

@@ -18,6 +18,8 @@ EPHEMERAL = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
 # How the names of the hosts begin: `make test` runs the core against those of molecule/default.
 PREFIX = os.environ.get("FAULTS_PREFIX", "faults")
 RELEASE = os.environ.get("FAULTS_DEBIAN", "bookworm")
+# What chooses the random targets: of an earlier run, it chooses the same.
+SEED = int(os.environ.get("FAULTS_SEED") or time.time_ns())
 IMAGE = f"mltrading-db-lab:{RELEASE}"
 SCRIPTS = "/usr/local/lib/mltrading-db"
 REPOSITORY = "/var/lib/pgbackrest"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,10 @@ class Fault:
 
 
 def keep(folder: Path, release: str, fault: Fault) -> None:
-    """Add a line to a release's file, or replace it there, and write the page of all releases."""
+    """Add a line to a release's file, or replace it there, and write the page of all releases.
+
+    The page is docs/operations/faults_measured.md as it stands.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"faults-{release}.json"
     rows = json.loads(file.read_text()) if file.exists() else []
@@ -56,7 +60,9 @@ def keep(folder: Path, release: str, fault: Fault) -> None:
     pages = [
         page(file.stem.removeprefix("faults-"), json.loads(file.read_text())) for file in folder.glob("faults-*.json")
     ]
-    (folder / "faults.md").write_text("\n".join(sorted(pages)))
+    today = datetime.now(UTC).strftime("%d %B %Y").lstrip("0")
+    said = f"Written by `make test-faults` on {today}: [how it is made, and what the columns are](faults.md)."
+    (folder / "faults.md").write_text("\n".join(["# Faults, as measured", "", said, "", *sorted(pages)]))
 
 
 def page(release: str, rows: list[dict[str, Any]]) -> str:

@@ -263,3 +263,20 @@ def test_a_primary_behind_a_parted_network_is_stopped_when_it_is_whole(
     assert site.returncode == 0, site.stdout
     old.do(f"rm -rf {cluster.data}.before-*")
     fault.happened = "the old primary is stopped and stays down until it is made a standby; what it took alone is aside"
+
+
+@pytest.mark.core
+@pytest.mark.timeout(1200)
+def test_a_change_of_the_primary_there_and_back_loses_no_row(
+    cluster: Cluster, oracle: Oracle, fault: Fault, folder: Path
+) -> None:
+    """The standby is promoted by plan, and the old primary again, under load."""
+    for old, new in ((cluster.db1, cluster.db2), (cluster.db2, cluster.db1)):
+        run = promote(cluster, folder, old, new)
+        assert run.returncode == 0, run.stdout
+        assert (old.writes(), new.writes()) == (False, True)
+        oracle.writes_on()
+    acknowledged = oracle.stop()
+    fault.accounts_for(acknowledged, cluster.rows())
+    assert eventually(lambda: acknowledged <= cluster.rows(cluster.db2))
+    fault.happened = f"{oracle.gap():.1f} s without a write at worst; both have every row"
