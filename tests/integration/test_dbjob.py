@@ -336,6 +336,14 @@ def test_a_job_runs_on_the_node_that_has_its_role_now(
     assert host.metrics["not_my_role"] == int(not mine)
 
 
+def test_a_primary_that_no_standby_follows_does_the_standby_s_job(host: Host, servers: Callable[[int], Server]) -> None:
+    host.install("echo done", DBJOB_RUNS_ON="standby", **at(servers(MAJORS[-1])))
+    assert host.run()[:2] == (0, "done\n")
+    assert host.status["state"] == "ok"
+    assert host.status["message"] == "done on the primary, as no standby is there: done"
+    assert host.metrics["not_my_role"] == 0
+
+
 def test_a_server_that_does_not_answer_is_a_failure(host: Host, pair: dict[str, Server]) -> None:
     host.install("echo done", DBJOB_RUNS_ON="primary", **at(pair["primary"]) | {"PGPORT": "1"})
     code, out, said = host.run()
