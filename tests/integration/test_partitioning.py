@@ -527,8 +527,16 @@ def test_a_run_that_fails_says_that_its_table_will_refuse_rows(db15: Database) -
     (name,) = [name for (name,) in db15.rows("SELECT conname FROM pg_constraint WHERE conname ~ '^__pgpart_before'")]
     (warning,) = [text for text in done.result["warnings"] if "refuses rows from" in text]
     assert f"ALTER TABLE public.bars DROP CONSTRAINT {name}" in warning
+    # And where nobody reads that, the health check does.
+    check = (ROOT / "roles/postgresql_health/files/jobs/sql/health/interrupted_conversions.sql").read_text()
+    cut = date.fromisoformat(done.result["cut"])
+    left = db15.value("SELECT %s - (now() AT TIME ZONE 'UTC')::date", (cut,))
+    assert db15.rows(check) == [("bars", left, f"refuses rows from {cut} on")]
+    with contextlib.closing(db15.connect(application_name="postgresql_partition")):
+        assert db15.rows(check) == []
     again = partition(db15)
     assert (again.failed, [text for text in again.result["warnings"] if "now refuses" in text]) == (False, [])
+    assert db15.rows(check) == []
 
 
 class Killer:
