@@ -287,7 +287,7 @@ def test_what_a_killed_reindex_leaves_is_cleaned(db: Database, host: JobHost, en
 def test_a_leftover_that_cannot_be_dropped_now_is_left_for_the_next_run(db: Database, host: JobHost) -> None:
     db.execute(BLOATED)
     db.execute("VACUUM bloated")
-    script = host.folder / "run_maintenance"
+    script = host.folder / "maintenance_indexes.py"
     script.write_text(script.read_text().replace('"statement_timeout": "60s"', '"statement_timeout": "1s"'))
     with holding(db, "INSERT INTO bloated VALUES (1)"):
         rebuilding(db, host).terminate()
@@ -300,7 +300,7 @@ def test_a_leftover_that_cannot_be_dropped_now_is_left_for_the_next_run(db: Data
 def test_a_rebuild_is_not_begun_beside_a_transaction_that_is_open_for_long(db: Database, host: JobHost) -> None:
     db.execute(BLOATED)
     db.execute("VACUUM bloated")
-    script = host.folder / "run_maintenance"
+    script = host.folder / "maintenance_indexes.py"
     script.write_text(script.read_text().replace("OLD = 60", "OLD = 0"))
     with holding(db, "SELECT 'kept open'"):
         time.sleep(1)
@@ -359,7 +359,7 @@ def test_somebody_elses_running_build_is_left_alone(db: Database, host: JobHost)
 def test_a_rebuild_that_would_fill_the_disk_is_not_begun(db: Database, host: JobHost) -> None:
     db.execute(BLOATED)
     db.execute("VACUUM bloated")
-    script = host.folder / "run_maintenance"
+    script = host.folder / "maintenance_indexes.py"
     script.write_text(script.read_text().replace("2 * row", "10**15 * row"))
     failed(host.run(db, "run_maintenance", "weekly", MAINTENANCE_BLOAT_PERCENT="70"), "not begun")
     assert invalid(db) == []
