@@ -84,6 +84,7 @@ def _partitions(rows: list[Row]) -> tuple[Part, ...]:
             row["lowest"],
             row["is_default"],
             parameters(row["reloptions"]) | parameters(row["toast_options"], "toast."),
+            row["lower"],
         )
         for row in rows
     )

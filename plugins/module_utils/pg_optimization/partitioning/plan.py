@@ -251,17 +251,29 @@ def _partitioned(wanted: Wanted, facts: Facts) -> Outcome:
     names = {old.name: view.name for old, view in facts.retired}
     names |= {history: wanted.table.name} if history is not None else {}
     outcome.add(_views(facts, names))
-    ends = [part.upper for part in facts.partitions if part.upper is not None]
-    if ends and not any(part.upper is None and not part.default for part in facts.partitions):
-        month, options = max(ends), facts.partitions[-1].options
-        until = after(month_of(facts.now), wanted.premake + 1)
-        while month < until:
-            name = facts.part_name(wanted.table, month)
-            todo = statements.attach(name, wanted, facts.column_type or "", month, options)
-            work = step("attach", Policy.SHORT, todo, Lock(SHARE_UPDATE_EXCLUSIVE, wanted.table))
-            reason = f"{wanted.premake} months are to be there ahead of time"
-            outcome.actions.append(Action("partition", str(name), "create", reason, (work,), after=f"from {month}\n"))
-            month = after(month)
+    outcome.add(_months(wanted, facts))
+    return outcome
+
+
+def _months(wanted: Wanted, facts: Facts) -> Outcome:
+    """Make the months from now on that no partition holds: those to come, and those of a gap before."""
+    outcome = Outcome()
+    bounded = [part for part in facts.partitions if part.upper is not None]
+    wanted_months = [after(month_of(facts.now), number) for number in range(wanted.premake + 1)]
+    for month in wanted_months if bounded else []:
+        if any(part.overlaps(month) for part in facts.partitions):
+            continue
+        name = facts.part_name(wanted.table, month)
+        if name.name in facts.taken:
+            outcome.refuse(
+                f"table {wanted.table}",
+                f"{name} would be the month from {month}, and is a table that is not attached: attach it, or rename it",
+            )
+            continue
+        todo = statements.attach(name, wanted, facts.column_type or "", month, bounded[-1].options)
+        work = step("attach", Policy.SHORT, todo, Lock(SHARE_UPDATE_EXCLUSIVE, wanted.table))
+        reason = f"{wanted.premake} months are to be there ahead of time"
+        outcome.actions.append(Action("partition", str(name), "create", reason, (work,), after=f"from {month}\n"))
     return outcome
 
 
