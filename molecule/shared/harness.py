@@ -1,4 +1,4 @@
-"""A cluster that faults befall: commands on its hosts, questions to its servers, plays over them."""
+"""The cluster of a scenario: commands on its hosts, questions to its servers, plays over them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-PROJECT = Path(__file__).parents[3]
+PROJECT = Path(__file__).parents[2]
 EPHEMERAL = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
+SCENARIO = os.environ.get("MOLECULE_SCENARIO_NAME", "faults")
 RELEASE = os.environ.get("FAULTS_DEBIAN", "bookworm")
 IMAGE = f"mltrading-db-lab:{RELEASE}"
 SCRIPTS = "/usr/local/lib/mltrading-db"
@@ -47,7 +48,7 @@ class Node:
     @property
     def name(self) -> str:
         """Its name in the inventory, and the container's."""
-        return f"faults-{RELEASE}-{self.short}"
+        return f"{SCENARIO}-{RELEASE}-{self.short}"
 
     def run(self, command: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """What became of a command of the shell."""
