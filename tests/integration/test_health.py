@@ -543,6 +543,13 @@ def test_a_host_without_a_server_has_its_files_looked_at(host: Host) -> None:
     assert (report["role"], report["exit_code"]) == ("no server", 0)
 
 
+@pytest.mark.parametrize("name", ["connections", "slow_statements", "server"])
+def test_what_needs_a_server_is_unknown_on_a_host_without_one(host: Host, name: str) -> None:
+    host.settings |= {"server": False, "host": "/nowhere"}
+    host.configure()
+    assert host.report("--check", name)["exit_code"] == 3
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -13,7 +13,8 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
-from health_checks import ROOT, STATE, Check, Server
+from health_checks import ROOT, STATE, Check
+from health_server import Server
 
 # A host that only keeps backups has these.
 WITHOUT_SERVER = {"certificates", "disk", "job_age", "job_failures", "job_overdue"}
