@@ -27,9 +27,13 @@ SETTINGS: dict[str, Any] = {
     "role": "monitor",
     "replicas": 0,
     "certificates": [],
+    "data": "/var/lib/postgresql",
     "disks": [],
     "timeout": "5s",
 }
+
+
+Rows = list[dict[str, Any]]
 
 
 class ConfigurationError(Exception):
@@ -184,6 +188,11 @@ def worst(results: list[Result]) -> str:
     return next((state for state in RANKS[:3] if state in states), "ok" if states else "unknown")
 
 
+def row(item: str, value: float | None, detail: str) -> dict[str, Any]:
+    """One row of a check. One that carries a state already, as `unknown`, keeps it."""
+    return {"item": item, "value": value, "detail": detail}
+
+
 def unknown(check: Check, error: Exception) -> Result:
     """The result of a check that could not run."""
     said = str(error).strip().splitlines()
@@ -196,16 +205,18 @@ def judged(check: Check, found: list[dict[str, Any]], *, as_of: str = "") -> Res
         return Result(check, "info", f"{len(found)} row{'' if len(found) == 1 else 's'}", len(found), tuple(found))
     if not found:
         return Result(check, check.empty, {"ok": "none", "no_data": "no data"}.get(check.empty, "not configured"))
-    rows = [row | {"state": "info" if row["item"] in check.quiet else check.state_of(row["value"])} for row in found]
+    states = ["info" if one["item"] in check.quiet else check.state_of(one["value"]) for one in found]
+    rows = [{**one, "state": one.get("state", state)} for one, state in zip(found, states, strict=True)]
     # Among rows of one state the value that is farthest out.
     outward = -1 if check.below else 1
-    rows.sort(key=lambda row: (RANKS.index(row["state"]), -outward * (row["value"] or 0)))
+    rows.sort(key=lambda one: (RANKS.index(one["state"]), -outward * (one["value"] or 0)))
     first = rows[0]
     where = f"{first['item']}: " if first.get("item") else ""
     detail = f" ({first['detail']})" if first.get("detail") else ""
-    others = sum(row["state"] == first["state"] for row in rows[1:]) if first["state"] in RANKS[:3] else 0
+    others = sum(one["state"] == first["state"] for one in rows[1:]) if first["state"] in RANKS[:3] else 0
     more = f", and {others} more" if others else ""
-    text = f"{where}{shown(first['value'], check.unit)}{detail}{more}{as_of}"
+    value = "cannot tell" if first["state"] == "unknown" else shown(first["value"], check.unit)
+    text = f"{where}{value}{detail}{more}{as_of}"
     # Where every row is quiet there is nothing to alarm about.
     state = "ok" if first["state"] == "info" else first["state"]
     return Result(check, state, text, first["value"], tuple(rows))

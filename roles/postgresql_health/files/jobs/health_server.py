@@ -9,11 +9,13 @@ from typing import Any
 
 import psycopg2
 import psycopg2.extras
-from health_checks import Check, Result
+from health_checks import Check, Result, row
 
 QUERIES = Path(__file__).resolve().parent / "sql" / "health"
 # The guards of every query: it reads, and takes neither long nor a lock that somebody waits behind.
 GUARDS = "SET LOCAL statement_timeout = %s; SET LOCAL lock_timeout = '500ms'; SET LOCAL TimeZone = 'UTC'"
+# How a server fails to answer.
+NO_ANSWER = (psycopg2.Error, ConnectionError)
 
 
 def plain(value: Any) -> Any:
@@ -60,20 +62,21 @@ class Server:
                 cursor.execute("SELECT set_config('role', %s, true)", [role or self.settings["role"]])
                 cursor.execute("SELECT set_config('health.replicas', %s, true)", [str(self.settings["replicas"])])
                 cursor.execute(query)
-                return [{name: plain(value) for name, value in row.items()} for row in cursor.fetchall()]
+                return [{name: plain(value) for name, value in one.items()} for one in cursor.fetchall()]
         finally:
             if not connection.closed:
                 connection.rollback()
 
     def databases(self) -> list[str]:
-        """The databases that hold somebody's tables."""
+        """The databases that hold somebody's tables. One that a DROP DATABASE left half-done (-2) lets nobody in."""
         query = "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate AND datname <> 'postgres'"
-        return [row["datname"] for row in self.ask(f"{query} ORDER BY 1")]
+        query += " AND datconnlimit <> -2"
+        return [one["datname"] for one in self.ask(f"{query} ORDER BY 1")]
 
     def extensions(self) -> set[str]:
         """The extensions of the database `postgres`, where those of the whole cluster are."""
         if self.known_extensions is None:
-            self.known_extensions = {row["extname"] for row in self.ask("SELECT extname FROM pg_extension")}
+            self.known_extensions = {one["extname"] for one in self.ask("SELECT extname FROM pg_extension")}
         return self.known_extensions
 
     def rows(self, check: Check) -> list[dict[str, Any]]:
@@ -83,10 +86,17 @@ class Server:
             return self.ask(query, check.database or "postgres", check.role)
         found = []
         for database in self.databases():
-            for row in self.ask(query, database, check.role):
-                item = row.get("item")
+            try:
+                rows = self.ask(query, database, check.role)
+            except psycopg2.Error as error:
+                # What the other databases say is not lost with it.
+                if not check.has_levels:
+                    raise
+                rows = [row(database, None, str(error).strip().splitlines()[0]) | {"state": "unknown"}]
+            for one in rows:
+                item = one.get("item")
                 named = {"item": database if item == database else f"{database} {item}"} if item else {}
-                found.append({"database": database} | row | named)
+                found.append({"database": database} | one | named)
         return found
 
     def about(self) -> dict[str, Any]:
@@ -97,7 +107,7 @@ class Server:
         try:
             # As who connects: whether the server answers does not depend on the role of the checks.
             found = self.ask(query, role="none")[0]
-        except (psycopg2.Error, ConnectionError) as error:
+        except NO_ANSWER as error:
             self.refused = self.refused or str(error).strip()
             return {"version": "", "role": "unknown"}
         return {"version": found["version"].split()[0], "role": "standby" if found["standby"] else "primary"}
