@@ -1,22 +1,19 @@
-"""The checks that look at this host's files: jobs, certificates, disks. Each returns rows of item, value and detail."""
+"""The checks that look at this host's files, and need no server. Each returns rows of item, value and detail."""
 
 from __future__ import annotations
 
 import glob
 import json
 import os
-import shlex
-import subprocess
 import time
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from health_checks import ROOT, STATE, Check, Server
+from health_certificates import certificates
+from health_checks import ROOT, STATE, Check, Rows, row
+from health_server import NO_ANSWER, Server
 
-# A host that only keeps backups has these.
-WITHOUT_SERVER = {"certificates", "disk", "job_age", "job_failures", "job_overdue"}
 CRON = ROOT / "etc/cron.d"
 PREFIX = "mltrading-db-"
 # How far ahead a job's next time is looked for: beyond a month, for monthly ones.
@@ -26,13 +23,6 @@ MONTHS = dict(
     zip(("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), range(1, 13), strict=True)
 )
 WEEKDAYS = dict(zip(("sun", "mon", "tue", "wed", "thu", "fri", "sat"), range(7), strict=True))
-
-Rows = list[dict[str, Any]]
-
-
-def row(item: str, value: float | None, detail: str) -> dict[str, Any]:
-    """One row of a check."""
-    return {"item": item, "value": value, "detail": detail}
 
 
 def stamp(text: str | None) -> float | None:
@@ -148,13 +138,22 @@ def job_overdue(_check: Check, _server: Server, _settings: dict[str, Any]) -> Ro
 
 
 def disk(_check: Check, server: Server, settings: dict[str, Any]) -> Rows:
-    """How full the file systems of the data, the WAL, the logs and the backups are, as df computes it."""
+    """How full the file systems of the data, the WAL, the logs and the backups are, as df computes it.
+
+    A full disk stops the server, which then says nothing of its paths: the declared ones are looked at without it.
+    """
     paths = [*settings["disks"], str(STATE)]
     if settings["server"]:
+        clusters = [path for name in ("", "/*/*", "/*/*/pg_wal") for path in sorted(glob.glob(settings["data"] + name))]
         query = (
             "SELECT current_setting('data_directory') AS data, current_setting('data_directory') || '/pg_wal' AS wal"
         )
-        paths += server.ask(query)[0].values()
+        try:
+            paths += server.ask(query)[0].values()
+        except NO_ANSWER:
+            if not clusters:
+                raise
+        paths += clusters
     found: dict[int, dict[str, Any]] = {}
     for path in paths:
         if not Path(path).exists():
@@ -167,24 +166,8 @@ def disk(_check: Check, server: Server, settings: dict[str, Any]) -> Rows:
     return list(found.values())
 
 
-def certificates(_check: Check, server: Server, settings: dict[str, Any]) -> Rows:
-    """How many days each certificate of this host is valid."""
-    paths = [path for pattern in settings["certificates"] for path in sorted(glob.glob(pattern))]
-    if settings["server"]:
-        query = "SELECT current_setting('ssl') AS tls, current_setting('ssl_cert_file') AS path"
-        query += ", current_setting('data_directory') AS data"
-        tls = server.ask(query)[0]
-        if tls["tls"] == "on":
-            paths.insert(0, str(Path(tls["data"]) / tls["path"]))
-    found = []
-    for path in dict.fromkeys(paths):
-        command = ["openssl", "x509", "-noout", "-enddate", "-in", path]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-        if done.returncode:
-            raise RuntimeError(f"{shlex.join(command)}: {done.stderr.strip()}")
-        # "notAfter=Nov 24 00:00:00 2027 GMT"
-        month, day, clock, year, _zone = done.stdout.strip().removeprefix("notAfter=").split()
-        end = parsedate_to_datetime(f"{day} {month} {year} {clock} +0000")
-        left = int((end - datetime.now(UTC)).total_seconds() // 86400)
-        found.append(row(path, left, f"until {end:%Y-%m-%d}"))
-    return found
+# By the names that checks.yml has.
+PROBES = {
+    "certificates": certificates, "disk": disk, "job_age": job_age, "job_failures": job_failures,
+    "job_overdue": job_overdue,
+}  # fmt: skip

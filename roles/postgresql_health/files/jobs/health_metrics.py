@@ -12,7 +12,7 @@ from pathlib import Path
 from health_checks import STATE, Result
 
 METRICS = Path(os.environ.get("HEALTH_METRICS", STATE / "metrics_health" / "health.prom"))
-STATES = {"ok": 0, "warning": 1, "critical": 2, "unknown": 3, "no_data": -1, "not_configured": -2}
+STATES = {"ok": 0, "info": 0, "warning": 1, "critical": 2, "unknown": 3, "no_data": -1, "not_configured": -2}
 # The worst rows of a check: what a picture can show.
 ITEMS = 20
 HELP = {
