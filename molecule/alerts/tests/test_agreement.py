@@ -1,4 +1,4 @@
-"""check_postgres and check_pgbackrest agree with `health` where they measure the same thing, in calm and in the storm."""
+"""check_postgres and check_pgbackrest agree with `health` where they measure the same thing, in calm and in storm."""
 
 import pytest
 from conftest import MOMENTS, Storm

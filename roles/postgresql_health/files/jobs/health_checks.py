@@ -69,6 +69,7 @@ class Check:
     do: str = ""
     probe: str = ""
     jobs: tuple[str, ...] = ()
+    kept: bool = False
     quiet: tuple[str, ...] = ()
     query: str = ""
     queries: tuple[dict[str, Any], ...] = field(default=(), repr=False)

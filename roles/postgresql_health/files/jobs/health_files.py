@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from health_backups import PROGRAM, newest_kept
 from health_certificates import certificates
 from health_checks import ROOT, STATE, Check, Rows, row
 from health_server import NO_ANSWER, Server
@@ -63,7 +64,10 @@ def job_failures(_check: Check, _server: Server, _settings: dict[str, Any]) -> R
 
 
 def job_age(check: Check, _server: Server, _settings: dict[str, Any]) -> Rows:
-    """How long ago one of the check's jobs last did its work; never is as long ago as its schedule was written."""
+    """How long ago one of the check's jobs last did its work; never is as long ago as its schedule was written.
+
+    Of backups, what counts is still in the repository.
+    """
     found = []
     for name in check.jobs:
         schedule, path = CRON / f"{PREFIX}{name}", STATE / "status" / f"{name}.json"
@@ -77,6 +81,8 @@ def job_age(check: Check, _server: Server, _settings: dict[str, Any]) -> Rows:
     if not found:
         return []
     newest, detail = max(found)
+    if check.kept and detail in check.jobs and PROGRAM.exists():
+        newest, detail = min((newest, detail), newest_kept())
     return [row(", ".join(check.jobs), max(0, round(time.time() - newest)), detail)]
 
 
