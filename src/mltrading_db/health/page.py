@@ -86,11 +86,12 @@ def pictures_of_load(environment: Environment) -> list[Picture]:
     errors = primary.rows("errors_by_hour") if primary else []
     return [
         drawn(
-            "Query time by hour", "What the application logged, all operations together; times in UTC.",
+            "Query time by hour",
+            f"Of the {sum(row['calls'] for row in performance):,} operations that were logged; times in UTC.",
             charts.times_by_hour(performance) if performance else None, "No operation was logged in 24 hours.",
         ),
         drawn(
-            "Errors by hour", "By type, from error_logs.",
+            "Errors by hour", f"By type, from error_logs: {sum(row['errors'] for row in errors):,} in 24 hours.",
             charts.errors_by_hour(errors) if errors else None, "No error was logged in 24 hours.",
         ),
         over_time(hosts, "connections", "Connections in use", "Of those that max_connections leaves to clients."),
