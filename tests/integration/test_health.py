@@ -326,12 +326,12 @@ def ago(**time_ago: float) -> str:
     return (datetime.now(UTC) - timedelta(**time_ago)).isoformat()
 
 
-def standbys_expected(count: int) -> Fake:
-    """An inventory with so many standbys."""
+def standbys_expected(*names: str) -> Fake:
+    """An inventory with these standbys."""
 
     @contextlib.contextmanager
     def made(host: Host) -> Iterator[None]:
-        host.settings["replicas"] = count
+        host.settings["standbys"] = names
         yield
 
     return made
@@ -364,7 +364,7 @@ CASES: list[tuple[str, Fake, dict[str, Any] | None, str]] = [
     ("certificates", certificate(20), None, "warning"),
     ("certificates", certificate(3), None, "critical"),
     ("replication_links", slot, None, "warning"),
-    ("replication_links", standbys_expected(1), None, "critical"),
+    ("replication_links", standbys_expected("replica_db2"), None, "critical"),
     ("slot_retained", slot, None, "ok"),
     ("slot_retained", slot, {"warning": "100kB"}, "warning"),
     ("slot_retained", slot, {"critical": "100kB"}, "critical"),
@@ -741,7 +741,7 @@ def test_a_standby_that_streams_is_well_and_one_that_does_not_is_critical(host: 
         assert {name for name, state in states.items() if state == "unknown"} == set()
         assert states["replication_links"] == "ok"
         assert states["archive_age"] == "not_configured"
-        host.settings["replicas"] = 1
+        host.settings["standbys"] = ["walreceiver"]
         host.configure()
         seen = {check["name"]: check for check in host.report()["checks"]}
         assert seen["replication_links"]["state"] == "ok"
@@ -766,6 +766,41 @@ def test_a_standby_that_streams_is_well_and_one_that_does_not_is_critical(host: 
             cursor.execute("SELECT pg_reload_conf(), pg_sleep(0.5)")
         assert standby.states("--check", "replication_links") == {"replication_links": "critical"}
         assert host.states("--check", "replication_links") == {"replication_links": "critical"}
+
+
+def test_a_standby_that_is_missing_is_named_and_another_does_not_stand_in_for_it(host: Host) -> None:
+    with standby_of(host.server) as server:
+        wait_for_replay(host.server, server)
+        host.settings["standbys"] = ["walreceiver", "replica_db3"]
+        host.configure()
+        check = host.report("--check", "replication_links")["checks"][0]
+    assert (check["state"], check["text"]) == ("critical", "standby replica_db3: 2 (not connected)")
+    assert {row["item"]: row["value"] for row in check["rows"]}["standby walreceiver"] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "job"),
+    [("backup_age", "backup_full"), ("dump_age", "dump"), ("drill_age", "drill_restore"), ("job_overdue", "retention")],
+)
+def test_an_expected_job_whose_schedule_has_vanished_is_critical(host: Host, name: str, job: str) -> None:
+    host.job("backup_diff", last_success=ago(hours=1))
+    host.settings["jobs"] = ["backup_diff", job]
+    host.configure()
+    check = host.report("--check", name)["checks"][0]
+    assert (check["state"], check["rows"][0]["item"]) == ("critical", job)
+    assert f"mltrading-db-{job} is missing" in check["text"]
+    assert host.run("--metrics").returncode == 0
+    file = host.root / "var/lib/mltrading-db/metrics_health/health.prom"
+    assert f'mltrading_health_worst{{check="{name}"}} NaN\n' in file.read_text()
+    host.job(job, last_success=ago(hours=1))
+    assert host.states("--check", name) == {name: "ok"}
+
+
+def test_a_job_that_never_succeeded_does_not_hide_how_old_the_other_ones_work_is(host: Host) -> None:
+    host.job("backup_full", last_success=ago(days=3))
+    host.job("backup_diff", age=60, state="failed", last_success=None)
+    check = host.report("--check", "backup_age")["checks"][0]
+    assert (check["state"], check["rows"][0]["detail"]) == ("critical", "backup_full")
 
 
 @pytest.mark.faults

@@ -12,7 +12,7 @@ from typing import Any
 import health_backups
 import health_files
 import pytest
-from health_checks import Check
+from health_checks import Check, judged
 
 HOUR = 3600
 CHECK = Check(
@@ -56,7 +56,6 @@ def age(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Age:
             [backup("old", 30), backup("new", 1, error=True)], 30, "warning", "old", id="the newest is damaged"
         ),
         pytest.param([backup("new", 0)], 1, "ok", "backup_full", id="one was taken that nobody has checked"),
-        pytest.param([], 24 * 365, "critical", "the repository has none any more", id="all were deleted"),
     ],
 )
 def test_a_backup_counts_while_the_repository_has_it(
@@ -65,6 +64,12 @@ def test_a_backup_counts_while_the_repository_has_it(
     found = age(backups)
     assert (CHECK.state_of(found["value"]), found["detail"]) == (state, detail)
     assert found["value"] >= hours * HOUR
+
+
+def test_where_all_backups_were_deleted_is_critical(age: Age) -> None:
+    found = judged(CHECK, [age([])])
+    assert (found.state, found.value) == ("critical", None)
+    assert "the repository has none any more" in found.text
 
 
 def test_a_repository_that_does_not_answer_is_unknown(age: Age) -> None:

@@ -11,8 +11,8 @@ PROGRAM = ROOT / "usr/bin/pgbackrest"
 SECONDS = 30
 
 
-def newest_kept() -> tuple[float, str]:
-    """When the newest backup ended that is there without an error, and its label; the year 1970 where there is none."""
+def newest_kept() -> tuple[float, str] | None:
+    """When the newest backup ended that is there without an error, and its label; None where there is none."""
     command = [str(PROGRAM), "info", "--output=json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     if done.returncode:
@@ -23,4 +23,4 @@ def newest_kept() -> tuple[float, str]:
         for backup in stanza["backup"]
         if not backup.get("error")
     ]
-    return max(backups, default=(0.0, "the repository has none any more"))
+    return max(backups, default=None)

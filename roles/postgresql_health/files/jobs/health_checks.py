@@ -25,7 +25,8 @@ SETTINGS: dict[str, Any] = {
     "port": 5432,
     "user": "postgres",
     "role": "monitor",
-    "replicas": 0,
+    "standbys": [],
+    "jobs": [],
     "certificates": [],
     "data": "/var/lib/postgresql",
     "disks": [],
@@ -216,8 +217,9 @@ def judged(check: Check, found: list[dict[str, Any]], *, as_of: str = "") -> Res
     detail = f" ({first['detail']})" if first.get("detail") else ""
     others = sum(one["state"] == first["state"] for one in rows[1:]) if first["state"] in RANKS[:3] else 0
     more = f", and {others} more" if others else ""
-    value = "cannot tell" if first["state"] == "unknown" else shown(first["value"], check.unit)
-    text = f"{where}{value}{detail}{more}{as_of}"
+    text = f"{where}{shown(first['value'], check.unit)}{detail}{more}{as_of}"
+    if first["value"] is None and first["state"] in RANKS[:3]:
+        text = f"{where}{first['detail']}{more}{as_of}"
     # Where every row is quiet there is nothing to alarm about.
     state = "ok" if first["state"] == "info" else first["state"]
     return Result(check, state, text, first["value"], tuple(rows))

@@ -63,27 +63,40 @@ def job_failures(_check: Check, _server: Server, _settings: dict[str, Any]) -> R
     ]
 
 
-def job_age(check: Check, _server: Server, _settings: dict[str, Any]) -> Rows:
-    """How long ago one of the check's jobs last did its work; never is as long ago as its schedule was written.
+def missing(name: str) -> dict[str, Any]:
+    """The row of a job that the inventory expects, and cron does not know."""
+    return row(name, None, f"{CRON}/{PREFIX}{name} is missing, so nobody starts it") | {"state": "critical"}
 
-    Of backups, what counts is still in the repository.
+
+def job_age(check: Check, _server: Server, settings: dict[str, Any]) -> Rows:
+    """How long ago one of the check's jobs last did its work; never is as long ago as the first schedule was written.
+
+    An expected job that has no schedule is a row of its own. Of backups, what counts is still in the repository.
     """
-    found = []
+    successes, schedules, gone = [], [], []
     for name in check.jobs:
         schedule, path = CRON / f"{PREFIX}{name}", STATE / "status" / f"{name}.json"
         if not schedule.exists():
+            gone += [missing(name)] if name in settings["jobs"] else []
             continue
         status = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         if status.get("state") == "not_my_role":
             continue
         success = stamp(status.get("last_success"))
-        found.append((success or schedule.stat().st_mtime, name if success else f"{name} has not succeeded yet"))
-    if not found:
-        return []
-    newest, detail = max(found)
-    if check.kept and detail in check.jobs and PROGRAM.exists():
-        newest, detail = min((newest, detail), newest_kept())
-    return [row(", ".join(check.jobs), max(0, round(time.time() - newest)), detail)]
+        if success:
+            successes.append((success, name))
+        else:
+            schedules.append((schedule.stat().st_mtime, f"{name} has not succeeded yet"))
+    if not successes and not schedules:
+        return gone
+    item = ", ".join(check.jobs)
+    if check.kept and successes and PROGRAM.exists():
+        kept = newest_kept()
+        if kept is None:
+            return [row(item, None, "the repository has none any more") | {"state": "critical"}, *gone]
+        successes = [min(kept, max(successes))]
+    since, detail = max(successes) if successes else min(schedules)
+    return [row(item, max(0, round(time.time() - since)), detail), *gone]
 
 
 def numbers(text: str, low: int, high: int, names: dict[str, int]) -> set[int]:
@@ -122,9 +135,9 @@ def next_due(schedule: str, after: datetime) -> datetime | None:
     return None
 
 
-def job_overdue(_check: Check, _server: Server, _settings: dict[str, Any]) -> Rows:
-    """For how long each job should have started and has not; one that runs is not late."""
-    found = []
+def job_overdue(_check: Check, _server: Server, settings: dict[str, Any]) -> Rows:
+    """For how long each job should have started and has not; one that runs is not late, one without a schedule is."""
+    found = [missing(name) for name in settings["jobs"] if not (CRON / f"{PREFIX}{name}").exists()]
     for path in sorted(CRON.glob(f"{PREFIX}*")):
         name = path.name.removeprefix(PREFIX)
         line = next(line for line in path.read_text(encoding="utf-8").splitlines() if " root " in line)

@@ -60,7 +60,7 @@ class Server:
             with connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
                 cursor.execute(GUARDS, [timeout or self.settings["timeout"]])
                 cursor.execute("SELECT set_config('role', %s, true)", [role or self.settings["role"]])
-                cursor.execute("SELECT set_config('health.replicas', %s, true)", [str(self.settings["replicas"])])
+                cursor.execute("SELECT set_config('health.standbys', %s, true)", [",".join(self.settings["standbys"])])
                 cursor.execute(query)
                 return [{name: plain(value) for name, value in one.items()} for one in cursor.fetchall()]
         finally:
