@@ -14,12 +14,12 @@ PYTEST := pytest --numprocesses 2 --dist loadfile
 SUITES := tests/unit tests/data tests/integration
 RESULTS := .lab/results
 BENCH ?= indexes module play
-BENCHES := indexes module play retention partitions
+BENCHES := indexes module play retention partitions health
 BENCH_ROWS ?= 2000000
 FAULTS_DEBIAN ?= bookworm trixie
 FAULTS_TARGETS ?= 10
 # What test-faults runs on each release: folders of molecule/.
-SCENARIOS ?= faults backup
+SCENARIOS ?= faults backup alerts
 DEFAULT_HOSTS := env MOLECULE_EPHEMERAL_DIRECTORY=$(CURDIR)/.lab/molecule/default
 BENCH_PARTS = $(filter indexes module,$(BENCH))
 # ansible-lint alone takes a minute, and goes first so that the others run beside it.
@@ -55,14 +55,14 @@ test: _setup ## set up, then lint and every test: unit, integration, whole hosts
 	$(DEFAULT_HOSTS) molecule destroy --scenario-name default; exit $$failed
 	@lab/count-tests $(RESULTS)/*.xml
 
-test-faults: _setup ## break everything on purpose, and count the rows (FAULTS_DEBIAN="bookworm trixie", SCENARIOS="faults backup", FAULTS_TARGETS=10, FAULTS_SEED=)
-	@rm -f $(RESULTS)/faults* $(RESULTS)/backup*
+test-faults: _setup ## break everything on purpose, and count the rows (FAULTS_DEBIAN="bookworm trixie", SCENARIOS="faults backup alerts", FAULTS_TARGETS=10, FAULTS_SEED=)
+	@rm -f $(foreach scenario,$(SCENARIOS),$(RESULTS)/$(scenario)*)
 	@lab/stage 'Docker Engine' lab/docker
 	@lab/stage 'Host images' lab/image $(FAULTS_DEBIAN)
-	@failed=0; for debian in $(FAULTS_DEBIAN); do for scenario in $(SCENARIOS); do \
-	    lab/stage "$$scenario on $$debian" env FAULTS_DEBIAN=$$debian FAULTS_TARGETS=$(FAULTS_TARGETS) FAULTS_SEED=$(FAULTS_SEED) \
+	@failed=0; for scenario in $(SCENARIOS); do for debian in $(FAULTS_DEBIAN); do \
+	    lab/stage "Scenario $$scenario on $$debian" env FAULTS_DEBIAN=$$debian FAULTS_TARGETS=$(FAULTS_TARGETS) FAULTS_SEED=$(FAULTS_SEED) \
 	        MOLECULE_EPHEMERAL_DIRECTORY=$(CURDIR)/.lab/molecule/$$scenario-$$debian molecule test --scenario-name $$scenario || failed=1; \
-	done; done; if [ -e $(RESULTS)/faults.md ]; then cat $(RESULTS)/faults.md; fi; exit $$failed
+	done; [[ ! -e $(RESULTS)/$$scenario.md ]] || cat $(RESULTS)/$$scenario.md; done; exit $$failed
 
 test-fast: _setup ## the quick linters, unit tests and quick integration tests: no containers, under two minutes
 	@lab/stage 'Quick linters' $(MAKE) --jobs=2 --output-sync=target $(QUICK_LINTERS)
@@ -71,11 +71,12 @@ test-fast: _setup ## the quick linters, unit tests and quick integration tests: 
 lint: _setup ## ansible-lint, yamllint, ruff, mypy, shellcheck and sqlfluff
 	@$(MAKE) --jobs=2 --output-sync=target $(LINTERS)
 
-bench: _setup ## measure the indexes, an idle run of the module, and the site (BENCH="indexes module play retention partitions", BENCH_ROWS=2000000)
+bench: _setup ## measure the indexes, an idle run of the module, and the site (BENCH="indexes module play retention partitions health", BENCH_ROWS=2000000)
 	$(if $(filter-out $(BENCHES),$(BENCH)),$(error BENCH is one or more of: $(BENCHES)))
 	$(if $(BENCH_PARTS),@lab/stage 'The $(BENCH_PARTS)' python tests/bench/bench.py --rows $(BENCH_ROWS) --parts $(BENCH_PARTS))
 	$(if $(filter retention,$(BENCH)),@lab/stage 'Retention and the refresh' python tests/bench/bench_retention.py --rows $(BENCH_ROWS) --output $(RESULTS)/bench_retention.json)
 	$(if $(filter partitions,$(BENCH)),@lab/stage 'Partitions' python tests/bench/bench_partitions.py --rows $(BENCH_ROWS) --output $(RESULTS)/bench_partitions.json)
+	$(if $(filter health,$(BENCH)),@lab/stage 'The health checks' python tests/bench/bench_health.py --rows $(BENCH_ROWS) --output $(RESULTS)/bench_health.json)
 	$(if $(filter play,$(BENCH)),@$(MAKE) _bench-play)
 
 _bench-play:

@@ -61,7 +61,12 @@ class Host:
 
     def configure(self, levels: dict[str, Any] | None = None, checks: list[dict[str, Any]] | None = None) -> None:
         """Write the fragments, as the role does."""
-        settings = {"host": str(self.server.home), "port": self.server.port, **self.settings}
+        settings = {
+            "host": str(self.server.home),
+            "port": self.server.port,
+            "data": str(self.server.data),
+            **self.settings,
+        }
         engine = {"settings": settings, "levels": levels or {}, "checks": ENGINE + (checks or [])}
         self.write("etc/mltrading-db/health.d/postgresql_health.json", json.dumps(engine))
         trading = {"database": "app", "role": "reading", "checks": TRADING_CHECKS}
@@ -321,12 +326,12 @@ def ago(**time_ago: float) -> str:
     return (datetime.now(UTC) - timedelta(**time_ago)).isoformat()
 
 
-def standbys_expected(count: int) -> Fake:
-    """An inventory with so many standbys."""
+def standbys_expected(*names: str) -> Fake:
+    """An inventory with these standbys."""
 
     @contextlib.contextmanager
     def made(host: Host) -> Iterator[None]:
-        host.settings["replicas"] = count
+        host.settings["standbys"] = names
         yield
 
     return made
@@ -359,7 +364,7 @@ CASES: list[tuple[str, Fake, dict[str, Any] | None, str]] = [
     ("certificates", certificate(20), None, "warning"),
     ("certificates", certificate(3), None, "critical"),
     ("replication_links", slot, None, "warning"),
-    ("replication_links", standbys_expected(1), None, "critical"),
+    ("replication_links", standbys_expected("replica_db2"), None, "critical"),
     ("slot_retained", slot, None, "ok"),
     ("slot_retained", slot, {"warning": "100kB"}, "warning"),
     ("slot_retained", slot, {"critical": "100kB"}, "critical"),
@@ -477,7 +482,7 @@ def test_what_cannot_run_is_unknown(host: Host) -> None:
     host.settings["role"] = "nobody_of_this_name"
     host.configure()
     states = host.states()
-    asked_as_it = {check["name"] for check in ENGINE} - FROM_FILES | {"disk", "certificates"}
+    asked_as_it = {check["name"] for check in ENGINE} - FROM_FILES | {"certificates"}
     assert {name for name, state in states.items() if state == "unknown"} == asked_as_it
 
 
@@ -535,12 +540,107 @@ def test_a_server_that_is_down_is_critical_and_what_it_would_say_unknown(host: H
     assert report["role"] == "unknown"
 
 
+def test_the_disk_that_stopped_the_server_stays_known(host: Host) -> None:
+    host.settings |= {"host": str(host.root), "disks": []}
+    host.configure({"disk": {"critical": 0}})
+    check = host.report("--check", "disk")["checks"][0]
+    assert (check["state"], check["value"] > 0) == ("critical", True)
+    host.settings["data"] = "/nowhere"
+    host.configure()
+    assert host.states("--check", "disk") == {"disk": "unknown"}
+
+
+@contextlib.contextmanager
+def service(host: Host, name: str, days: int) -> Iterator[Path]:
+    """A service with certificates in a folder of its own, declared as the role tls does."""
+    folder = host.root / name
+    folder.mkdir()
+    with certificate(days)(host):
+        for file in ("server.crt", "ca.crt"):
+            (folder / file).write_text((host.root / "server.crt").read_text())
+    host.settings["certificates"] = []
+    host.write(f"etc/mltrading-db/certificates.d/{name}", f"{folder}\n", age=60)
+    host.configure()
+    yield folder
+
+
+def record_certificates(host: Host) -> None:
+    """Run the job."""
+    environment = {**os.environ, "HEALTH_ROOT": str(host.root)}
+    subprocess.run([sys.executable, str(ROLE / "jobs" / "record_certificates")], env=environment, check=True)
+
+
+def test_the_certificates_of_a_service_are_known_without_reading_its_folder(host: Host) -> None:
+    with service(host, "pooler", 400), service(host, "exporter", 20) as exporter:
+        assert host.states("--check", "certificates") == {"certificates": "unknown"}
+        record_certificates(host)
+        exporter.rename(host.root / "unreadable")
+        # Of the server nothing is heard, and it is not needed.
+        host.settings["host"] = str(host.root)
+        host.configure()
+        check = host.report("--check", "certificates")["checks"][0]
+        assert (check["state"], len(check["rows"])) == ("warning", 4)
+        assert check["rows"][0]["item"].endswith(("/exporter/server.crt", "/exporter/ca.crt"))
+
+
+def test_a_certificate_that_is_gone_or_was_long_not_looked_at_is_unknown(host: Host) -> None:
+    with service(host, "pooler", 400) as pooler:
+        (pooler / "server.crt").unlink()
+        record_certificates(host)
+        check = host.report("--check", "certificates")["checks"][0]
+        assert (check["state"], check["rows"][0]["item"]) == ("unknown", str(pooler / "server.crt"))
+        kept = host.root / "var/lib/mltrading-db/certificates.json"
+        kept.write_text(json.dumps(json.loads(kept.read_text()) | {"time": time.time() - 3 * 3600}))
+        assert "older than two hours" in host.report("--check", "certificates")["checks"][0]["text"]
+
+
+def test_a_pattern_without_a_match_is_unknown(host: Host) -> None:
+    with certificate(400)(host):
+        host.settings["certificates"].append(str(host.root / "none/*.crt"))
+        host.configure()
+        check = host.report("--check", "certificates")["checks"][0]
+    assert (check["state"], check["rows"][0]["item"]) == ("unknown", str(host.root / "none/*.crt"))
+
+
+def test_a_database_that_cannot_be_asked_is_unknown_by_its_name(host: Host) -> None:
+    host.sql("CREATE DATABASE damaged", "postgres")
+    host.sql("REVOKE EXECUTE ON FUNCTION pg_stat_get_dead_tuples(oid) FROM PUBLIC", "damaged")
+    try:
+        check = host.report("--check", "dead_rows")["checks"][0]
+        assert (check["state"], [row["item"] for row in check["rows"]]) == ("unknown", ["damaged"])
+        with dead_rows(host, 50):
+            check = host.report("--check", "dead_rows")["checks"][0]
+        assert (check["state"], len(check["rows"])) == ("critical", 2)
+    finally:
+        host.sql("DROP DATABASE damaged", "postgres")
+
+
+def test_a_database_that_lets_nobody_in_hides_no_other(host: Host) -> None:
+    host.sql("CREATE DATABASE half_dropped", "postgres")
+    host.sql("UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'half_dropped'", "postgres")
+    try:
+        assert host.states("--check", "dead_rows", "--check", "table_sizes") == {
+            "dead_rows": "ok",
+            "table_sizes": "info",
+        }
+    finally:
+        host.sql("UPDATE pg_database SET datconnlimit = -1 WHERE datname = 'half_dropped'", "postgres")
+        host.sql("DROP DATABASE half_dropped", "postgres")
+
+
 def test_a_host_without_a_server_has_its_files_looked_at(host: Host) -> None:
     host.settings |= {"server": False, "host": "/nowhere"}
     host.configure()
     report = host.report()
     assert {check["name"] for check in report["checks"]} == FROM_FILES
     assert (report["role"], report["exit_code"]) == ("no server", 0)
+
+
+@pytest.mark.parametrize("name", ["connections", "slow_statements", "server"])
+def test_what_needs_a_server_is_unknown_on_a_host_without_one(host: Host, name: str) -> None:
+    host.settings |= {"server": False, "host": "/nowhere"}
+    host.configure()
+    assert host.report("--check", name)["exit_code"] == 3
 
 
 @pytest.mark.parametrize(
@@ -641,7 +741,7 @@ def test_a_standby_that_streams_is_well_and_one_that_does_not_is_critical(host: 
         assert {name for name, state in states.items() if state == "unknown"} == set()
         assert states["replication_links"] == "ok"
         assert states["archive_age"] == "not_configured"
-        host.settings["replicas"] = 1
+        host.settings["standbys"] = ["walreceiver"]
         host.configure()
         seen = {check["name"]: check for check in host.report()["checks"]}
         assert seen["replication_links"]["state"] == "ok"
@@ -666,6 +766,41 @@ def test_a_standby_that_streams_is_well_and_one_that_does_not_is_critical(host: 
             cursor.execute("SELECT pg_reload_conf(), pg_sleep(0.5)")
         assert standby.states("--check", "replication_links") == {"replication_links": "critical"}
         assert host.states("--check", "replication_links") == {"replication_links": "critical"}
+
+
+def test_a_standby_that_is_missing_is_named_and_another_does_not_stand_in_for_it(host: Host) -> None:
+    with standby_of(host.server) as server:
+        wait_for_replay(host.server, server)
+        host.settings["standbys"] = ["walreceiver", "replica_db3"]
+        host.configure()
+        check = host.report("--check", "replication_links")["checks"][0]
+    assert (check["state"], check["text"]) == ("critical", "standby replica_db3: 2 (not connected)")
+    assert {row["item"]: row["value"] for row in check["rows"]}["standby walreceiver"] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "job"),
+    [("backup_age", "backup_full"), ("dump_age", "dump"), ("drill_age", "drill_restore"), ("job_overdue", "retention")],
+)
+def test_an_expected_job_whose_schedule_has_vanished_is_critical(host: Host, name: str, job: str) -> None:
+    host.job("backup_diff", last_success=ago(hours=1))
+    host.settings["jobs"] = ["backup_diff", job]
+    host.configure()
+    check = host.report("--check", name)["checks"][0]
+    assert (check["state"], check["rows"][0]["item"]) == ("critical", job)
+    assert f"mltrading-db-{job} is missing" in check["text"]
+    assert host.run("--metrics").returncode == 0
+    file = host.root / "var/lib/mltrading-db/metrics_health/health.prom"
+    assert f'mltrading_health_worst{{check="{name}"}} NaN\n' in file.read_text()
+    host.job(job, last_success=ago(hours=1))
+    assert host.states("--check", name) == {name: "ok"}
+
+
+def test_a_job_that_never_succeeded_does_not_hide_how_old_the_other_ones_work_is(host: Host) -> None:
+    host.job("backup_full", last_success=ago(days=3))
+    host.job("backup_diff", age=60, state="failed", last_success=None)
+    check = host.report("--check", "backup_age")["checks"][0]
+    assert (check["state"], check["rows"][0]["detail"]) == ("critical", "backup_full")
 
 
 @pytest.mark.faults

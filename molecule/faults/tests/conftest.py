@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from harness import EPHEMERAL, PROJECT, RELEASE, SEED, Cluster
 from oracle import Oracle, login, make_table
-from table import Fault, keep
+from results import keep
+from table import Fault
 
 OUTCOME = pytest.StashKey[bool]()
 
@@ -62,7 +63,7 @@ def fault(request: pytest.FixtureRequest) -> Iterator[Fault]:
     line = Fault(name.format(**parameters.params if parameters else {}))
     yield line
     line.passed = request.node.stash.get(OUTCOME, False)
-    keep(PROJECT / ".lab/results", RELEASE, line)
+    keep(PROJECT / ".lab/results", "faults", RELEASE, line.as_row())
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,14 @@ CODE = re.compile(
     r"(health --check \w+|dbjob \w+|(?:playbooks|docs)/[\w/]+\.\w+|/(?:etc|var)/[\w./-]*\w|pg_\w+\(\w*\))"
 )
 MOST_INDEXES, MOST_LINES = 14, 6
+# What is told at a glance, by check; and what is told of each host.
+GLANCE = {
+    "database_size": "Largest database", "connections": "Connections", "query_time": "Slowest operation",
+    "error_rate": "Operations that fail", "replication_lag_bytes": "Standby behind", "archive_age": "WAL not archived",
+    "backup_age": "Last backup", "drill_age": "Last restore drill",
+}  # fmt: skip
+OF_HOST = {"connections": "connections", "disk": "disk"}
+ORDER = ("critical", "unknown", "warning", "ok")
 WORDS = {"not_configured": "not configured", "no_data": "no data", "info": "info"}
 
 
@@ -86,11 +94,12 @@ def pictures_of_load(environment: Environment) -> list[Picture]:
     errors = primary.rows("errors_by_hour") if primary else []
     return [
         drawn(
-            "Query time by hour", "What the application logged, all operations together; times in UTC.",
+            "Query time by hour",
+            f"Of the {sum(row['calls'] for row in performance):,} operations that were logged; times in UTC.",
             charts.times_by_hour(performance) if performance else None, "No operation was logged in 24 hours.",
         ),
         drawn(
-            "Errors by hour", "By type, from error_logs.",
+            "Errors by hour", f"By type, from error_logs: {sum(row['errors'] for row in errors):,} in 24 hours.",
             charts.errors_by_hour(errors) if errors else None, "No error was logged in 24 hours.",
         ),
         over_time(hosts, "connections", "Connections in use", "Of those that max_connections leaves to clients."),
@@ -147,6 +156,28 @@ def topology(environment: Environment) -> dict[str, Any]:
     return {"primary": primary, "others": others}
 
 
+def glance(environment: Environment) -> list[dict[str, str]]:
+    """The numbers to begin with: of each check the worst that a host says; what no host has is left out."""
+    found = []
+    for name, title in GLANCE.items():
+        checks = [check for host in environment.hosts if (check := host.check(name)) and check["state"] in ORDER]
+        if checks:
+            least = min if checks[0]["below"] else max
+            rank = min(ORDER.index(check["state"]) for check in checks)
+            worst = least(
+                (check for check in checks if ORDER.index(check["state"]) == rank), key=lambda one: one["value"] or 0
+            )
+            value = "?" if worst["state"] == "unknown" else worst["shown"]
+            found.append({"title": title, "shown": value, "state": worst["state"], "text": worst["text"]})
+    return found
+
+
+def facts(host: Host) -> str:
+    """What a host's card says of it."""
+    checks = ((label, host.check(name)) for name, label in OF_HOST.items())
+    return ", ".join(f"{label} {check['shown']}" for label, check in checks if check and check["state"] in ORDER)
+
+
 def jobs(environment: Environment) -> list[dict[str, Any]]:
     """Every job of every host: how it did, and whether it is late."""
     found = []
@@ -157,10 +188,14 @@ def jobs(environment: Environment) -> list[dict[str, Any]]:
             rows = [row for row in (did.get(name), late.get(name)) if row]
             state = next((state for state in PROBLEMS if state in {row["state"] for row in rows}), "ok")
             said = did[name]["detail"] if name in did else "has not run yet"
-            detail, overdue = late.get(name, {}).get("detail", ""), late.get(name, {}).get("value") or 0
+            # "last started 2026-11-24T02:15:04+00:00"
+            started = late.get(name, {}).get("detail", "").removeprefix("last started ")
+            if started[:1].isdigit():
+                started = started[:16].replace("T", " ")
+            overdue = late.get(name, {}).get("value") or 0
             found.append({
                 "host": host.name, "name": name, "state": state, "said": said,
-                "when": detail, "overdue": charts.seconds_text(overdue) if overdue else "",
+                "when": started, "overdue": charts.seconds_text(overdue) if overdue else "",
             })  # fmt: skip
     return sorted(found, key=lambda job: ([*PROBLEMS, "ok"].index(job["state"]), job["host"], job["name"]))
 
@@ -173,9 +208,11 @@ def rendered(environment: Environment) -> str:
     templates.filters["when"] = when
     templates.filters["word"] = word
     templates.filters["with_code"] = with_code
+    templates.filters["facts"] = facts
     return templates.get_template("page.html.j2").render(
         environment=environment,
         problems=environment.problems(),
+        glance=glance(environment),
         topology=topology(environment),
         load=pictures_of_load(environment),
         data=pictures_of_data(environment),

@@ -18,7 +18,7 @@ from example import answers
 
 from mltrading_db.health import __main__ as program
 from mltrading_db.health.answers import Environment, read
-from mltrading_db.health.page import rendered, with_code
+from mltrading_db.health.page import glance, rendered, with_code
 
 CHROMIUM = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
@@ -104,6 +104,24 @@ def test_the_values_of_the_page_are_those_of_the_answers(page: str, environment:
         assert shown
         for check in shown:
             assert " ".join(check["text"].split()) in said
+
+
+def test_at_a_glance_is_the_worst_that_a_host_says(environment: Environment) -> None:
+    tiles = {tile["title"]: (tile["shown"], tile["state"]) for tile in glance(environment)}
+    connections = {host.name: host.check("connections") for host in environment.hosts if host.check("connections")}
+    assert len(connections) > 1
+    most = max(connections.values(), key=lambda check: check["value"] if check else 0)
+    assert most
+    assert tiles["Connections"] == (most["shown"], "ok")
+    assert tiles["WAL not archived"] == ("6.87 min", "warning")
+
+
+def test_at_a_glance_a_check_that_cannot_run_is_no_number() -> None:
+    given = answers()
+    check = next(check for check in given["hosts"]["db2"]["checks"] if check["name"] == "connections")
+    check |= {"state": "unknown", "value": None, "shown": "no data"}
+    tiles = {tile["title"]: (tile["shown"], tile["state"]) for tile in glance(read(given))}
+    assert tiles["Connections"] == ("?", "unknown")
 
 
 def test_every_job_is_shown(page: str) -> None:

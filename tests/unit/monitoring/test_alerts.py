@@ -218,6 +218,13 @@ def test_every_alert_leads_to_a_section_that_says_what_to_do() -> None:
     assert {lead.partition("#")[2] for lead in leads} == sections
 
 
+def test_a_server_that_is_down_hides_no_check_that_needs_none() -> None:
+    template = (PROJECT / "roles/monitoring/templates/alertmanager.yml.j2").read_text()
+    found = re.search(r'alertname="HealthUnknown", check!~"([^"]+)"', template)
+    assert found
+    assert set(found[1].split("|")) == {check["name"] for check in CHECKS if "probe" in check}
+
+
 def test_promtool_finds_nothing_wrong_with_the_rules() -> None:
     done = subprocess.run([PROMTOOL, "check", "rules", *FILES], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr + done.stdout

@@ -11,7 +11,8 @@ import json
 import time
 from typing import Any
 
-from health_checks import STATE, Check, Result, Server, psycopg2
+from health_checks import STATE, Check, Result
+from health_server import Server, psycopg2
 
 STORED = STATE / "health" / "plans.json"
 # A plan that reads less is good. Of an index-only scan's rows, the share that may visit the table: the newest, which

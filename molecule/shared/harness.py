@@ -1,4 +1,4 @@
-"""A cluster that faults befall: commands on its hosts, questions to its servers, plays over them."""
+"""The cluster of a scenario: commands on its hosts, questions to its servers, plays over them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-PROJECT = Path(__file__).parents[3]
+PROJECT = Path(__file__).parents[2]
 EPHEMERAL = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
-# How the names of the hosts begin: `make test` runs the core against those of molecule/default.
-PREFIX = os.environ.get("FAULTS_PREFIX", "faults")
+# How the names of the hosts begin: `make test` runs the core of the faults against those of molecule/default.
+PREFIX = os.environ.get("FAULTS_PREFIX") or os.environ.get("MOLECULE_SCENARIO_NAME", "faults")
 RELEASE = os.environ.get("FAULTS_DEBIAN", "bookworm")
 # What chooses the random targets: of an earlier run, it chooses the same.
 SEED = int(os.environ.get("FAULTS_SEED") or time.time_ns())
