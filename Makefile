@@ -14,10 +14,11 @@ PYTEST := pytest --numprocesses 2 --dist loadfile
 SUITES := tests/unit tests/data tests/integration
 RESULTS := .lab/results
 BENCH ?= indexes module play
-BENCHES := indexes module play retention partitions
+BENCHES := indexes module play retention partitions mldb
 BENCH_ROWS ?= 2000000
 FAULTS_DEBIAN ?= bookworm trixie
 FAULTS_TARGETS ?= 2
+SCENARIOS ?= faults
 BENCH_PARTS = $(filter indexes module,$(BENCH))
 # ansible-lint alone takes a minute, and goes first so that the others run beside it.
 QUICK_LINTERS := _yamllint _ruff _mypy _shellcheck
@@ -25,7 +26,7 @@ LINTERS := _ansible-lint _sqlfluff $(QUICK_LINTERS)
 SCRIPTS = $(shell git ls-files --cached --others --exclude-standard | xargs grep --files-with-matches --no-messages '^#!.*sh$$')
 QUERIES = $(shell git ls-files --cached --others --exclude-standard '*.sql')
 
-.PHONY: help lab test test-fast test-faults lint bench report docs lab-hosts lab-down _setup _bench-play $(LINTERS)
+.PHONY: help lab test test-fast test-faults lint bench report docs lab-hosts lab-down _setup _bench-play _bench-mldb $(LINTERS)
 
 help: ## list the commands
 	@sed --quiet --regexp-extended 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand --tabs=20
@@ -48,14 +49,14 @@ test: _setup ## set up, then lint and every test: unit, integration, and whole h
 	    molecule test --scenario-name default
 	@lab/count-tests $(RESULTS)/*.xml
 
-test-faults: _setup ## break everything on purpose, and count the rows (FAULTS_DEBIAN="bookworm trixie", FAULTS_TARGETS=2)
-	@rm -f $(RESULTS)/faults*
+test-faults: _setup ## break everything on purpose, and count the rows (FAULTS_DEBIAN="bookworm trixie", FAULTS_TARGETS=2, SCENARIOS="faults mldb")
+	@rm -f $(foreach scenario,$(SCENARIOS),$(RESULTS)/$(scenario)*)
 	@lab/stage 'Docker Engine' lab/docker
 	@lab/stage 'Host images' lab/image $(FAULTS_DEBIAN)
-	@failed=0; for debian in $(FAULTS_DEBIAN); do \
-	    lab/stage "Faults on $$debian" env FAULTS_DEBIAN=$$debian FAULTS_TARGETS=$(FAULTS_TARGETS) \
-	        MOLECULE_EPHEMERAL_DIRECTORY=$(CURDIR)/.lab/molecule/faults-$$debian molecule test --scenario-name faults || failed=1; \
-	done; cat $(RESULTS)/faults.md; exit $$failed
+	@failed=0; for scenario in $(SCENARIOS); do for debian in $(FAULTS_DEBIAN); do \
+	    lab/stage "Scenario $$scenario on $$debian" env FAULTS_DEBIAN=$$debian FAULTS_TARGETS=$(FAULTS_TARGETS) \
+	        MOLECULE_EPHEMERAL_DIRECTORY=$(CURDIR)/.lab/molecule/$$scenario-$$debian molecule test --scenario-name $$scenario || failed=1; \
+	done; [[ ! -e $(RESULTS)/$$scenario.md ]] || cat $(RESULTS)/$$scenario.md; done; exit $$failed
 
 test-fast: _setup ## the quick linters, unit tests and quick integration tests: no containers, under two minutes
 	@lab/stage 'Quick linters' $(MAKE) --jobs=2 --output-sync=target $(QUICK_LINTERS)
@@ -64,17 +65,22 @@ test-fast: _setup ## the quick linters, unit tests and quick integration tests: 
 lint: _setup ## ansible-lint, yamllint, ruff, mypy, shellcheck and sqlfluff
 	@$(MAKE) --jobs=2 --output-sync=target $(LINTERS)
 
-bench: _setup ## measure the indexes, an idle run of the module, and the site (BENCH="indexes module play retention partitions", BENCH_ROWS=2000000)
+bench: _setup ## measure the indexes, an idle run of the module, and the site (BENCH="indexes module play retention partitions mldb", BENCH_ROWS=2000000)
 	$(if $(filter-out $(BENCHES),$(BENCH)),$(error BENCH is one or more of: $(BENCHES)))
 	$(if $(BENCH_PARTS),@lab/stage 'The $(BENCH_PARTS)' python tests/bench/bench.py --rows $(BENCH_ROWS) --parts $(BENCH_PARTS))
 	$(if $(filter retention,$(BENCH)),@lab/stage 'Retention and the refresh' python tests/bench/bench_retention.py --rows $(BENCH_ROWS) --output $(RESULTS)/bench_retention.json)
 	$(if $(filter partitions,$(BENCH)),@lab/stage 'Partitions' python tests/bench/bench_partitions.py --rows $(BENCH_ROWS) --output $(RESULTS)/bench_partitions.json)
 	$(if $(filter play,$(BENCH)),@$(MAKE) _bench-play)
+	$(if $(filter mldb,$(BENCH)),@$(MAKE) lab-hosts _bench-mldb)
 
 _bench-play:
 	@lab/stage 'Docker Engine' lab/docker
 	@lab/stage 'Host images' lab/image bookworm trixie
 	@lab/stage 'The site on a blank host, and again' python tests/bench/bench_play.py
+
+# On the lab, which the first run provisions where it is blank.
+_bench-mldb:
+	@lab/stage 'mldb apply beside ansible-playbook' python tests/bench/bench_mldb.py
 
 report: _setup ## write a page on how the lab does, to .lab/health/lab.html
 	@lab/stage 'The page' $(LAB) playbooks/report_health.yml

@@ -1,7 +1,7 @@
 """Secrets that can be recognised, and where they are looked for.
 
-Every secret that the environment declares is a random word that stands nowhere else. Where one is found tells who let it
-out; `MAY` names the files that have to hold one, and how they are kept.
+Every secret that the environment declares is a random word that stands nowhere else. `MAY` names the files that have to
+hold one, and how they are kept.
 """
 
 from __future__ import annotations
@@ -45,14 +45,18 @@ MADE = (
     "ca_passphrase",
     "pgbackrest_cipher_passphrase",
 )
-# Further clients' roles (clients.yml); and what an object store would be reached with: pgBackRest keeps it, and has no use for it as
-# long as the repository is a folder.
+# Further clients' roles (clients.yml); and what an object store would be reached with: pgBackRest keeps it, and has no
+# use for it as long as the repository is a folder.
 CLIENTS = ("feed", "trainer", "notebooks")
 STORE = ("repo1-s3-key", "repo1-s3-key-secret", "repo1-s3-token", "repo1-azure-key")
 # Who is told of an alert, as Alertmanager has it, by secrets of several forms. Nobody listens there.
 NOBODY = "http://127.0.0.1:9/"
+LOGIN = {"username": "a", "password": "%s"}
 RECEIVERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "webhook_password": ("webhook", {"url": NOBODY, "http_config": {"basic_auth": {"username": "a", "password": "%s"}}}),
+    "webhook_password": (
+        "webhook",
+        {"url": NOBODY, "http_config": {"basic_auth": {"username": "a", "password": "%s"}}},
+    ),
     "webhook_token": ("webhook", {"url": NOBODY, "http_config": {"authorization": {"credentials": "%s"}}}),
     "mail_password": (
         "email",
@@ -80,11 +84,7 @@ MAY: dict[tuple[Node, str], tuple[str, set[str]]] = {
     (DB1, "/etc/pgbouncer/userlist.txt"): ("root:pgbouncer 640", {"pgbouncer_auth_password"}),
     (BACKUP1, "/etc/pgbackrest/pgbackrest.conf"): ("root:pgbackrest 640", {"pgbackrest_cipher_passphrase", *STORE}),
     (BACKUP1, "/etc/prometheus/alertmanager.yml"): ("root:prometheus 640", {*RECEIVERS, WATCHDOG}),
-    **{
-        (node, file): ("postgres:postgres 600", {name})
-        for node in (DB1, DB2)
-        for file, name in PASSES.items()
-    },
+    **{(node, file): ("postgres:postgres 600", {name}) for node in (DB1, DB2) for file, name in PASSES.items()},
 }
 
 
@@ -119,7 +119,9 @@ def declare() -> None:
     VAULT.write_text(yaml.safe_dump(secrets, explicit_start=True), encoding="utf-8")
     words = ["ansible-vault", "encrypt", "--vault-password-file", VAULT_PASSWORD, VAULT]
     command(*words, env=play_environment(), cwd=FOLDER)
-    (FOLDER / "group_vars/postgresql/clients.yml").write_text(CLIENTS_FILE.read_text(encoding="utf-8"), encoding="utf-8")
+    (FOLDER / "group_vars/postgresql/clients.yml").write_text(
+        CLIENTS_FILE.read_text(encoding="utf-8"), encoding="utf-8"
+    )
 
 
 def found_in(text: str) -> set[str]:

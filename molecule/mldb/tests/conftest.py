@@ -1,14 +1,11 @@
 """What the tests share: the environment as `mldb init` made it, and as the first `mldb apply` left it."""
 
-import json
 import shutil
-import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from canaries import KEPT, canaries, declare, sampled
+from canaries import KEPT, declare, sampled
 from environment import (
     BACKUP1,
     CHECKOUT,
@@ -55,8 +52,8 @@ def environment() -> Path:
 
 
 @pytest.fixture(scope="session")
-def applied(environment: Path) -> Iterator[Path]:
-    """The first run on blank hosts, at the most that mldb shows, under eyes on every process; a folder of what was said.
+def applied(environment: Path) -> Path:
+    """The first run on blank hosts, saying the most that can be said, with every process watched; the folder of it.
 
     Ansible's own log is of what it says itself, before mldb looks for secrets in it.
     """
@@ -71,4 +68,4 @@ def applied(environment: Path) -> Iterator[Path]:
         (APPLIED / "output").write_text(done.stdout + done.stderr)
         (APPLIED / "code").write_text(str(done.returncode))
     assert (APPLIED / "code").read_text() == "0", (APPLIED / "output").read_text()[-6000:]
-    yield APPLIED
+    return APPLIED

@@ -15,7 +15,7 @@ from typing import Any
 
 PROJECT = Path(__file__).parents[3]
 EPHEMERAL = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
-RELEASE = os.environ.get("MLDB_DEBIAN", "bookworm")
+RELEASE = os.environ.get("FAULTS_DEBIAN", "bookworm")
 NETWORK = f"mltrading-mldb-{RELEASE}"
 # Not dev, lab or staging: it asks for its name before it is changed.
 NAME = "life"
