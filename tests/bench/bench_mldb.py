@@ -93,7 +93,9 @@ def profile(events: Iterable[Event]) -> Iterable[Spent]:
         data = event.get("event_data") or {}
         playbook = Path(data.get("playbook") or playbook).stem
         seconds = (moment(following) - moment(event)).total_seconds()
-        if event["event"] == "playbook_on_task_start":
+        if event["event"] == "playbook_on_stats":
+            yield Spent("", "", "Start the next playbook", "", seconds)
+        elif event["event"] == "playbook_on_task_start":
             yield Spent(playbook, data.get("role") or "", data["task"], data.get("task_action", ""), seconds)
         else:
             yield Spent(playbook, "", "Between the tasks", "", seconds)
