@@ -11,7 +11,6 @@ from environment import (
     DB1,
     DB2,
     EPHEMERAL,
-    FOLDER,
     NAME,
     NODES,
     VAULT,
@@ -81,16 +80,7 @@ def test_apply_makes_a_primary_that_a_standby_follows_and_leaves_a_line_on_every
 
 
 @pytest.mark.usefixtures("applied")
-def test_a_second_apply_changes_nothing_and_a_plan_has_no_step() -> None:
+def test_a_second_apply_changes_nothing() -> None:
     again = answer("apply", "--confirm", NAME)
     assert again["changes"] == []
     assert {host: one["changed"] for host, one in again["hosts"].items()} == {node.name: 0 for node in NODES}
-    assert answer("plan")["steps"] == []
-    assert (FOLDER / "hosts.yml").is_file()
-
-
-@pytest.mark.usefixtures("applied")
-def test_a_plan_that_no_longer_holds_is_refused() -> None:
-    done = mldb("apply", NAME, "--plan", str(EPHEMERAL / "plan.json"), "--confirm", NAME)
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert "The plan no longer holds:" in done.stderr

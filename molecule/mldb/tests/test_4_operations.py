@@ -72,7 +72,6 @@ def test_a_standby_is_promoted_and_the_inventory_follows() -> None:
     assert DB2.name in json.dumps(stopped["failures"])
     set_primary(DB2)
     answer("apply", "--confirm", NAME)
-    assert answer("apply", "--confirm", NAME)["changes"] == []
     # Through the pooler, which stands on the former primary's host.
     assert f"host={DB2.name}" in DB1.do("grep '^mltrading = ' /etc/pgbouncer/pgbouncer.ini")
 
