@@ -14,12 +14,12 @@ PYTEST := pytest --numprocesses 2 --dist loadfile
 SUITES := tests/unit tests/data tests/integration
 RESULTS := .lab/results
 BENCH ?= indexes module play
-BENCHES := indexes module play retention partitions health
+BENCHES := indexes module play retention partitions health mldb
 BENCH_ROWS ?= 2000000
 FAULTS_DEBIAN ?= bookworm trixie
 FAULTS_TARGETS ?= 10
 # What test-faults runs on each release: folders of molecule/.
-SCENARIOS ?= faults backup alerts
+SCENARIOS ?= faults backup alerts mldb
 DEFAULT_HOSTS := env MOLECULE_EPHEMERAL_DIRECTORY=$(CURDIR)/.lab/molecule/default
 BENCH_PARTS = $(filter indexes module,$(BENCH))
 # ansible-lint alone takes a minute, and goes first so that the others run beside it.
@@ -28,7 +28,7 @@ LINTERS := _ansible-lint _sqlfluff $(QUICK_LINTERS)
 SCRIPTS = $(shell git ls-files --cached --others --exclude-standard | xargs grep --files-with-matches --no-messages '^#!.*sh$$')
 QUERIES = $(shell git ls-files --cached --others --exclude-standard '*.sql')
 
-.PHONY: help lab test test-fast test-faults lint bench report docs lab-hosts lab-down _setup _bench-play $(LINTERS)
+.PHONY: help lab test test-fast test-faults lint bench report docs lab-hosts lab-down _setup _bench-play _bench-mldb $(LINTERS)
 
 help: ## list the commands
 	@sed --quiet --regexp-extended 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand --tabs=20
@@ -55,7 +55,7 @@ test: _setup ## set up, then lint and every test: unit, integration, whole hosts
 	$(DEFAULT_HOSTS) molecule destroy --scenario-name default; exit $$failed
 	@lab/count-tests $(RESULTS)/*.xml
 
-test-faults: _setup ## break everything on purpose, and count the rows (FAULTS_DEBIAN="bookworm trixie", SCENARIOS="faults backup alerts", FAULTS_TARGETS=10, FAULTS_SEED=)
+test-faults: _setup ## break everything on purpose, and count the rows (FAULTS_DEBIAN="bookworm trixie", SCENARIOS="faults backup alerts mldb", FAULTS_TARGETS=10, FAULTS_SEED=)
 	@rm -f $(foreach scenario,$(SCENARIOS),$(RESULTS)/$(scenario)*)
 	@lab/stage 'Docker Engine' lab/docker
 	@lab/stage 'Host images' lab/image $(FAULTS_DEBIAN)
@@ -71,18 +71,23 @@ test-fast: _setup ## the quick linters, unit tests and quick integration tests: 
 lint: _setup ## ansible-lint, yamllint, ruff, mypy, shellcheck and sqlfluff
 	@$(MAKE) --jobs=2 --output-sync=target $(LINTERS)
 
-bench: _setup ## measure the indexes, an idle run of the module, and the site (BENCH="indexes module play retention partitions health", BENCH_ROWS=2000000)
+bench: _setup ## measure the indexes, an idle run of the module, and the site (BENCH="indexes module play retention partitions health mldb", BENCH_ROWS=2000000)
 	$(if $(filter-out $(BENCHES),$(BENCH)),$(error BENCH is one or more of: $(BENCHES)))
 	$(if $(BENCH_PARTS),@lab/stage 'The $(BENCH_PARTS)' python tests/bench/bench.py --rows $(BENCH_ROWS) --parts $(BENCH_PARTS))
 	$(if $(filter retention,$(BENCH)),@lab/stage 'Retention and the refresh' python tests/bench/bench_retention.py --rows $(BENCH_ROWS) --output $(RESULTS)/bench_retention.json)
 	$(if $(filter partitions,$(BENCH)),@lab/stage 'Partitions' python tests/bench/bench_partitions.py --rows $(BENCH_ROWS) --output $(RESULTS)/bench_partitions.json)
 	$(if $(filter health,$(BENCH)),@lab/stage 'The health checks' python tests/bench/bench_health.py --rows $(BENCH_ROWS) --output $(RESULTS)/bench_health.json)
 	$(if $(filter play,$(BENCH)),@$(MAKE) _bench-play)
+	$(if $(filter mldb,$(BENCH)),@$(MAKE) lab-hosts _bench-mldb)
 
 _bench-play:
 	@lab/stage 'Docker Engine' lab/docker
 	@lab/stage 'Host images' lab/image bookworm trixie
 	@lab/stage 'The site on a blank host, and again' python tests/bench/bench_play.py
+
+# On the lab, which the first run provisions where it is blank.
+_bench-mldb:
+	@lab/stage 'mldb apply beside ansible-playbook' python tests/bench/bench_mldb.py
 
 report: _setup ## write a page on how the lab does, to .lab/health/lab.html
 	@lab/stage 'The page' $(LAB) playbooks/report_health.yml

@@ -9,7 +9,7 @@ from typing import Any
 
 Row = dict[str, Any]
 
-# The title of each page, and the page of docs/operations that explains it; <table>_measured.md is such a page as it stands.
+# The title of each page, and that of docs/operations which explains it; <table>_measured.md there is such a page.
 PAGES = {"faults": ("Faults, as measured", "faults.md"), "alerts": ("Alerts that fired", "alerts_fired.md")}
 
 

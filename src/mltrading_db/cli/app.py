@@ -66,9 +66,13 @@ def operate(
     with session.session(command, name, as_json=as_json, verbosity=options.get("verbose", 0)) as made:
         if options.get("changes") and not check:
             session.confirm(made.environment, options.get("confirm", ""), f"{command} changes {name}.")
-        recap = made.run(playbook, {key: value for key, value in (variables or {}).items() if value}, check=check)
+        given = {key: value for key, value in (variables or {}).items() if value}
+        limit = options.get("limit", "")
         if options.get("changes") and not check:
-            made.audit(recap)
+            # Which host may be lost is for the playbook to say.
+            recap = made.change(playbook, given, limit=limit, older=options.get("older", False), absent=True)
+        else:
+            recap = made.run(playbook, given, check=check, limit=limit)
         raise typer.Exit(made.end(recap, check=check))
 
 

@@ -32,16 +32,14 @@ def apply(wanted: Wanted, *, as_json: bool, verbosity: int) -> int:
             limit, tags = same_scope(wanted, plans.read(wanted.plan))
         if not wanted.check:
             confirm(made.environment, wanted.confirm, f"{wanted.env} would be changed.")
-            hosts = made.run("check_hosts", {"check_hosts_older": wanted.older}, limit=limit)
-            if made.code():
-                return made.end(hosts, check=False)
         if wanted.plan:
             hold_to(made, plans.read(wanted.plan))
             if made.code():
                 return made.end(made.recaps["site"], check=True)
-        recap = made.run("site", check=wanted.check, limit=limit, tags=tags)
-        if not wanted.check:
-            made.audit(recap, whole=not tags)
+        if wanted.check:
+            recap = made.run("site", check=True, limit=limit, tags=tags)
+        else:
+            recap = made.change("site", limit=limit, tags=tags, older=wanted.older)
         return made.end(recap, check=wanted.check)
 
 
@@ -55,6 +53,8 @@ def plan(wanted: Wanted, *, as_json: bool, verbosity: int) -> int:
         contexts: dict[str, dict[str, str]] = {}
         if any(step["kind"] == "settings" for step in steps):
             contexts = made.run("check_settings", limit=wanted.limit, quiet=True).answers
+            if made.code():
+                return made.end(recap, check=True)
         found = plans.Plan(
             environment=wanted.env,
             limit=wanted.limit,

@@ -6,12 +6,14 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from getpass import getuser
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -39,6 +41,7 @@ class Session:
     verbosity: int = 0
     recaps: dict[str, Recap] = field(default_factory=dict)
     interrupted: bool = False
+    refused: bool = False
 
     def run(  # noqa: PLR0913  # what ansible-playbook takes
         self,
@@ -73,39 +76,72 @@ class Session:
             raise RefusedError(said, FAILED if recap.hosts else REFUSED)
         return recap
 
-    def audit(self, recap: Recap, *, whole: bool = False, accept: bool = False) -> None:
-        """Leave a line on every host that the run got to; the hosts are held to what a run of all roles has made."""
+    def change(  # noqa: PLR0913  # what ansible-playbook takes, and what is insisted on
+        self,
+        playbook: str,
+        variables: Mapping[str, object] | None = None,
+        *,
+        limit: str = "",
+        tags: str = "",
+        older: bool = False,
+        absent: bool = False,
+    ) -> Recap:
+        """Look at the hosts, run a playbook that changes them, and leave a line on each, however it ends.
+
+        Without a run of all roles (`site` without tags) a host gets no first accepted state. `older` insists on a
+        checkout that is older than the hosts; `absent` goes on without hosts that do not answer. What was refused, or
+        stopped before the first change, is in the recap.
+        """
+        insisted = {"check_hosts_older": older, "check_hosts_absent": absent}
+        hosts = self.run("check_hosts", insisted, limit=limit)
+        if self.code():
+            self.refused = any(not failure.unreachable for failure in hosts.failures.values())
+            return hosts
+        try:
+            return self.run(playbook, variables, limit=limit, tags=tags)
+        finally:
+            if playbook in self.recaps:
+                self.audit(self.recaps[playbook], whole=playbook == "site" and not tags, older=older)
+
+    def audit(self, recap: Recap, *, whole: bool = False, accept: bool = False, older: bool = False) -> None:
+        """Leave a line on every host that the run got to; the hosts are held to what the run has made."""
         for name, host in recap.hosts.items():
             if host.unreachable:
                 self.console.print(f"{name} did not answer, and has no line of this run.", markup=False)
-        reached = [name for name, host in recap.hosts.items() if not host.unreachable]
+        reached = {name: host for name, host in recap.hosts.items() if not host.unreachable}
         if not reached:
             return
+        wholly = {name: whole and not self.interrupted and not host.failed for name, host in reached.items()}
         entries = {
             name: {
                 "at": datetime.now(UTC).isoformat(timespec="seconds"),
                 "command": f"{self.command} --accept" if accept else self.command,
                 **provenance(self.environment),
-                "ended": "stopped" if self.interrupted else "failed" if recap.hosts[name].failed else "well",
+                **({"whole": True} if wholly[name] else {}),
+                **({"older": True} if older else {}),
+                "ended": "stopped" if self.interrupted else "failed" if host.failed else "well",
                 "changed": [
                     f"{change.role}: {change.task}{f' ({change.what})' if change.what else ''}"
                     for change in recap.changes
                     if change.host == name
                 ],
             }
-            for name in reached
+            for name, host in reached.items()
         }
-        variables = {
-            "record_run_entries": entries,
-            "record_run_whole": whole and not self.interrupted,
-            "record_run_accept": accept,
-        }
-        self.run("record_run", variables, limit=":".join(reached), quiet=True)
+        # A variable would be taken for a template, and this holds what hosts have said.
+        with tempfile.TemporaryDirectory(prefix="run-", dir=self.environment.state) as folder:
+            file = Path(folder) / "entries.json"
+            text = {name: {"entry": entry, "whole": wholly[name]} for name, entry in entries.items()}
+            file.write_text(json.dumps(text, ensure_ascii=False), encoding="utf-8")
+            variables = {"record_run_file": str(file), "record_run_accept": accept}
+            self.run("record_run", variables, limit=":".join(reached), quiet=True)
 
     def code(self) -> int:
         """The exit code of what has been run."""
         if self.interrupted:
             return INTERRUPTED
+        if self.refused:
+            return REFUSED
         return FAILED if any(recap.failures for recap in self.recaps.values()) else DONE
 
     def finish(
@@ -113,6 +149,16 @@ class Session:
     ) -> int:
         """Keep what came of it, print it where it is for a program, and return the exit code."""
         code = self.code() if code is None else code
+        result = self.keep(recap, check=check, more=more or {}, code=code)
+        if self.as_json:
+            sys.stdout.write(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+        else:
+            end = f"{show.counts(recap)}. The record: {self.record.folder}"
+            self.console.print(end, style="dim", soft_wrap=True, markup=False)
+        return code
+
+    def keep(self, recap: Recap, *, check: bool, more: Mapping[str, Any], code: int) -> dict[str, Any]:
+        """Keep what came of it; returns it."""
         result = {
             "command": self.command,
             "environment": self.environment.name,
@@ -123,15 +169,10 @@ class Session:
             **provenance(self.environment),
             **recap.as_json(),
             "failures": [vars(failure) for failure in self.failures()],
-            **(more or {}),
+            **more,
         }
         self.record.write_result(result)
-        if self.as_json:
-            sys.stdout.write(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
-        else:
-            end = f"{show.counts(recap)}. The record: {self.record.folder}"
-            self.console.print(end, style="dim", soft_wrap=True, markup=False)
-        return code
+        return result
 
     def failures(self) -> list[Failure]:
         """The failures of all playbooks that were run."""
@@ -185,7 +226,13 @@ def session(command: str, name: str, *, as_json: bool = False, verbosity: int = 
         for left in environment.state.glob("run-*"):
             shutil.rmtree(left)
         with Record(environment, command.split(maxsplit=1)[0]) as record:
-            yield Session(command, environment, inventory, masker, record, console, as_json, verbosity)
+            made = Session(command, environment, inventory, masker, record, console, as_json, verbosity)
+            try:
+                yield made
+            except RefusedError as error:
+                last = list(made.recaps.values())[-1:] or [Recap()]
+                made.keep(last[0], check=False, more={"refused": error.problems}, code=error.code)
+                raise
 
 
 def confirm(environment: Environment, given: str, what: str) -> None:

@@ -99,6 +99,21 @@ def test_a_new_environment_names_nothing_of_the_one_it_was_made_of(environment: 
     ] == []
 
 
+def test_a_new_environment_has_the_groups_and_login_rules_of_the_example(environment: Environment) -> None:
+    made, example = load(environment), load(Environment("staging", environment.project))
+    assert made.groups.keys() == example.groups.keys()
+    assert made.groups["monitoring"] == ["t-backup1.example.net"]
+    name = "postgresql_access_monitor_networks"
+    servers = ["10.99.0.11/32", "10.99.0.12/32"]
+    assert made.value("t-db1.example.net", name) == ["10.99.0.31/32", *servers]
+
+
+@pytest.mark.parametrize("address", ["fd00::11", "10.0.0", "db1.example.net"])
+def test_an_address_is_one_of_ipv4(address: str) -> None:
+    with pytest.raises(RefusedError, match="IPv4"):
+        new.host_and_address(f"db1={address}")
+
+
 def test_a_container_is_reached_by_its_own_name_whoever_delegates_to_it(checkout: Path) -> None:
     places = ("10.0.0.1", "10.0.0.4", "10.0.0.2")
     one, keeper, pooler = (f"c{number}={place}" for number, place in enumerate(places))
