@@ -95,7 +95,7 @@ class Session:
         insisted = {"check_hosts_older": older, "check_hosts_absent": absent}
         hosts = self.run("check_hosts", insisted, limit=limit)
         if self.code():
-            self.refused = any(not failure.unreachable for failure in hosts.failures.values())
+            self.refused = True
             return hosts
         try:
             return self.run(playbook, variables, limit=limit, tags=tags)
