@@ -84,6 +84,24 @@ def test_a_setting_says_whether_it_takes_a_restart_and_the_primary_goes_last(pla
     ]
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "first"),
+    [pytest.param(9, 8, "db1", id="less: the primary"), pytest.param(8, 9, "db2", id="more: the standby")],
+)
+def test_who_is_restarted_first_follows_from_what_a_standby_must_have(before: int, after: int, first: str) -> None:
+    diff = [{"before": f"max_connections = '{before}'\n", "after": f"max_connections = '{after}'\n"}]
+    events = [event("on_ok", host, "Config fragment | Write it", "template", diff=diff) for host in ("db1", "db2")]
+    contexts = {host: {"max_connections": "postmaster"} for host in ("db1", "db2")}
+    lines = plans.taken_up(plans.steps(recap(events)), contexts, "db1")
+    assert lines[0].startswith(f"{first}: restart")
+
+
+def test_a_restart_that_is_not_allowed_is_said_to_wait(plan: plans.Plan) -> None:
+    contexts = {host: {"work_mem": "user", "max_connections": "postmaster"} for host in ("db1", "db2")}
+    lines = plans.taken_up(plan.steps, contexts, "db1", {"db1", "db2"})
+    assert lines[0] == "db2: reload; max_connections waits for mldb apply --restart"
+
+
 def test_a_setting_that_needs_no_restart_takes_a_reload(plan: plans.Plan) -> None:
     contexts = {host: {"work_mem": "user", "max_connections": "sighup"} for host in ("db1", "db2")}
     assert plans.taken_up(plan.steps, contexts, "db1")[0] == "db2: reload, for max_connections, work_mem"
