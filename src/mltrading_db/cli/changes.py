@@ -112,6 +112,10 @@ def hold_to(made: Session, plan: plans.Plan) -> None:
     Raises:
         RefusedError: the hosts, or the repository, have moved since it was made.
     """
+    commit = str(provenance(made.environment)["commit"])
+    if plan.commit != commit:
+        line = f"The plan no longer holds: it was made from commit {plan.commit or '(none)'}, and this is {commit}."
+        raise RefusedError([line, "Nothing was changed. Plan again."])
     recap = made.run("site", check=True, limit=plan.limit, tags=plan.tags)
     if made.code():
         return

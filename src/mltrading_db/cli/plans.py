@@ -36,7 +36,7 @@ KINDS = {
     "systemd_service": "services",
     "service": "services",
 }
-FILES = {"copy", "template", "file", "assemble", "lineinfile", "unarchive"}
+FILES = {"host_files", "copy", "template", "file", "assemble", "lineinfile", "unarchive"}
 # What a standby must have no less of than its primary (roles/postgresql/files/pending_settings.sql).
 GUARDED = re.compile(
     r"(?P<side>[-+])\s*(?P<name>max_(connections|worker_processes|wal_senders|prepared_transactions|locks_per_transaction))"

@@ -183,7 +183,7 @@ class Session:
         if not self.as_json:
             show.outcome(self.console, recap, check=check, interrupted=self.interrupted)
             for failure in self.failures():
-                self.console.print(show.failure(failure, self.environment.name))
+                self.console.print(show.failure(failure, self.environment.name, self.command))
         return self.finish(recap, check=check)
 
 
