@@ -7,7 +7,7 @@ _WHO = """
        a.pid, coalesce(a.usename, p.owner) AS user,
        -- A worker belongs to no role; what it is, is hidden from those who may not read all statistics.
        CASE WHEN p.gid IS NOT NULL THEN 'prepared transaction ' || p.gid
-            WHEN a.pid IS NOT NULL AND a.usesysid IS NULL THEN coalesce(a.backend_type, 'background process')
+            WHEN a.pid IS NOT NULL AND a.usesysid IS NULL THEN coalesce(a.backend_type, 'autovacuum or another worker')
             ELSE a.application_name END AS application,
        CASE WHEN p.gid IS NOT NULL THEN 'prepared' ELSE a.state END AS state,
        extract(epoch FROM now() - coalesce(a.xact_start, p.prepared))::float8 AS transaction_seconds,
