@@ -580,7 +580,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible.module_utils.pg_optimization.apply import Patience
 from ansible.module_utils.pg_optimization.connection import MISSING
 from ansible.module_utils.pg_optimization.errors import OptimizationError
-from ansible.module_utils.pg_optimization.run import Report, Request, Space, run
+from ansible.module_utils.pg_optimization.run import Report, Request, Space, bytes_given, run
 
 
 def _index_spec(**more: Any) -> dict[str, Any]:
@@ -708,7 +708,7 @@ def request(params: dict[str, Any], *, check: bool) -> Request:
         lock_wait=params["run_wait"],
         space=Space(
             policy=params["space_check"],
-            given={key: int(value) for key, value in params["free_space"].items()},
+            given=bytes_given(params["free_space"]),
             reserve=params["space_reserve"],
             local=not host or host.startswith("/"),
         ),

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 import yaml
 from ansible.modules import postgresql_optimization
@@ -48,6 +49,24 @@ def test_a_pool_in_transaction_mode_is_refused(table: Database) -> None:
     assert done.failed
     assert "a pooler in transaction mode" in done.msg
     assert table.value("SELECT to_regclass('x')") is None
+
+
+def test_a_refusal_leaves_the_connections_of_the_pool_as_they_were(table: Database) -> None:
+    table.execute(f"ALTER ROLE owner IN DATABASE {table.name} SET statement_timeout = '12s'")
+    with pooled(table, transactions=True) as through:
+        assert table.optimise(indexes=[INDEX], **through).failed
+        where = {"host": through["login_unix_socket"], "port": through["login_port"]}
+        connection = psycopg2.connect(dbname=table.name, user="owner", **where)
+        with contextlib.closing(connection), connection.cursor() as cursor:
+            cursor.execute("SHOW statement_timeout")
+            assert cursor.fetchone() == ("12s",)
+
+
+def test_free_space_that_is_no_number_is_refused_with_the_documented_result(table: Database) -> None:
+    done = table.optimise(indexes=[INDEX], free_space={"pg_default": "plenty"})
+    assert done.failed
+    assert done.msg == "free_space of tablespace pg_default is 'plenty' and not a number of bytes"
+    assert set(yaml.safe_load(postgresql_optimization.RETURN)) <= {*done.result}
 
 
 def test_a_pool_in_session_mode_serves(table: Database) -> None:

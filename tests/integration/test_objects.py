@@ -162,7 +162,7 @@ def test_only_what_is_marked_is_pruned_and_only_when_asked(table: Database) -> N
     assert not done.changed
     assert done.result["undeclared"] == ["public.by_hand", "public.goes"]
     done = table.settle(**less, prune=True)
-    assert done.said == [("public.goes", "prune"), ("public.s", "prune"), ("public.v", "prune")]
+    assert done.said == [("public.v", "prune"), ("public.goes", "prune"), ("public.s", "prune")]
     assert [text for text in done.result["warnings"] if "stood_on is not pruned: view public.on_it" in text]
     assert table.value("SELECT to_regclass('by_hand') IS NOT NULL AND to_regclass('stood_on') IS NOT NULL")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from . import queries
+from . import queries, space
 from .connection import Row, Session
 from .model import Declaration, Name
 from .naming import MARK, building, is_own, marked
@@ -88,11 +88,32 @@ def _column(raw: Mapping[str, Any]) -> Column:
         width=raw["width"],
         acl=_grants(raw["acl"]) or (),
         comment=raw["comment"],
+        options=tuple(raw["options"] or ()),
+        storage=raw["storage"],
+        compression=raw["compression"],
     )
 
 
-def _relation(row: Row, partitions: tuple[Partition, ...]) -> Relation:
+def _partition(row: Row, widths: list[int]) -> Partition:
+    size = row["bytes"] or 0
+    return Partition(
+        row["oid"],
+        Name(row["schema"], row["name"]),
+        row["parent"],
+        row["kind"],
+        space.rows(row["tuples"], row["pages"], size, widths),
+        size,
+        parameters(row["reloptions"]) | parameters(row["toast_options"], "toast."),
+        row["has_toast"],
+    )
+
+
+def _relation(row: Row, parts: Iterable[Row]) -> Relation:
     columns = [_column(raw) for raw in row["columns"] or ()]
+    widths = [column.width for column in columns]
+    partitions = tuple(_partition(part, widths) for part in parts)
+    size = row["bytes"] or 0  # none of a table that was dropped a moment ago
+    tuples = space.rows(row["tuples"], row["pages"], size, widths) + sum(part.tuples for part in partitions)
     return Relation(
         oid=row["oid"],
         name=Name(row["schema"], row["name"]),
@@ -100,8 +121,8 @@ def _relation(row: Row, partitions: tuple[Partition, ...]) -> Relation:
         persistence=row["persistence"],
         owner=row["owner"],
         owned=row["owned"],
-        tuples=float(row["tuples"]),
-        bytes=row["bytes"],
+        tuples=tuples,
+        bytes=size,
         options=parameters(row["reloptions"]) | parameters(row["toast_options"], "toast."),
         has_toast=row["has_toast"],
         tablespace=row["tablespace"],
@@ -117,7 +138,8 @@ def _relation(row: Row, partitions: tuple[Partition, ...]) -> Relation:
     )
 
 
-def _constraint(raw: Mapping[str, Any] | None) -> Constraint | None:
+def _constraint(row: Row) -> Constraint | None:
+    raw: Mapping[str, Any] | None = row["constraint"]
     if raw is None:
         return None
     return Constraint(
@@ -126,7 +148,7 @@ def _constraint(raw: Mapping[str, Any] | None) -> Constraint | None:
         deferrable=raw["deferrable"],
         deferred=raw["deferred"],
         comment=raw["comment"],
-        referenced_by=tuple(raw["referenced_by"] or ()),
+        referenced_by=tuple(row["referenced_by"] or ()),
         temporal=raw["temporal"],
     )
 
@@ -146,9 +168,14 @@ def _index(row: Row) -> FoundIndex:
         replica_identity=row["replica_identity"],
         tablespace=row["tablespace"],
         comment=row["comment"],
-        bytes=row["bytes"],
-        constraint=_constraint(row["constraint"]),
+        bytes=row["bytes"] or 0,
+        constraint=_constraint(row),
         parent=None if row["parent_name"] is None else Name(row["parent_schema"], row["parent_name"]),
+        owner=row["owner"],
+        owned=row["owned"],
+        referenced_by=tuple(row["referenced_by"] or ()),
+        targets=tuple((position, target) for position, target in row["targets"] or ()),
+        partitions=tuple(Name(schema, name) for schema, name in row["partitions"] or ()),
     )
 
 
@@ -164,21 +191,12 @@ def observe(session: Session, declaration: Declaration) -> Found:
     context = session.row(queries.CONTEXT, (sorted({name.schema for name in names}),))
     rows = session.rows(queries.RELATIONS, (*_pairs(names), MARK, MARK, r"__pgopt_(new|old)_[0-9a-f]{8}$"))
     tables = [row["oid"] for row in rows if row["kind"] in "rpm"]
-    partitions: dict[int, list[Partition]] = {}
+    partitions: dict[int, list[Row]] = {}
     if any(row["kind"] == "p" for row in rows):
         for row in session.rows(queries.PARTITIONS, (tables,)):
-            member = Partition(
-                row["oid"],
-                Name(row["schema"], row["name"]),
-                row["parent"],
-                row["kind"],
-                float(row["tuples"]),
-                row["bytes"],
-                parameters(row["reloptions"]) | parameters(row["toast_options"], "toast."),
-            )
-            partitions.setdefault(row["root"], []).append(member)
-    relations = [_relation(row, tuple(partitions.get(row["oid"], ()))) for row in rows]
-    members = [member.oid for tree in partitions.values() for member in tree]
+            partitions.setdefault(row["root"], []).append(row)
+    relations = [_relation(row, partitions.get(row["oid"], ())) for row in rows]
+    members = [member["oid"] for tree in partitions.values() for member in tree]
     indexes = session.rows(
         queries.INDEXES, (tables + members, *_pairs(index.name for index in declaration.all_indexes), MARK, MARK)
     )
@@ -196,6 +214,7 @@ def observe(session: Session, declaration: Declaration) -> Found:
         tablespaces=dict(context["tablespaces"]),
         closed_tablespaces=frozenset(context["closed_tablespaces"]) - {context["default_tablespace"]},
         default_tablespace=context["default_tablespace"],
+        work_memory=context["work_memory"],
         relations={relation.name: relation for relation in relations},
         indexes={index.name: index for index in map(_index, indexes)},
         statistics={
@@ -208,6 +227,8 @@ def observe(session: Session, declaration: Declaration) -> Found:
                 target=row["target"],
                 comment=row["comment"],
                 text=row["definition"],
+                owner=row["owner"],
+                owned=row["owned"],
             )
             for row in statistics
         },

@@ -12,7 +12,8 @@ SELECT current_user AS role,
        (SELECT coalesce(json_agg(spcname), '[]') FROM pg_tablespace
         WHERE NOT has_tablespace_privilege(oid, 'CREATE')) AS closed_tablespaces,
        (SELECT spcname FROM pg_database d JOIN pg_tablespace s ON s.oid = d.dattablespace
-        WHERE d.datname = current_database()) AS default_tablespace
+        WHERE d.datname = current_database()) AS default_tablespace,
+       pg_size_bytes(current_setting('maintenance_work_mem')) AS work_memory
 """
 
 _TABLESPACE = """coalesce((SELECT spcname FROM pg_tablespace WHERE oid = c.reltablespace),
@@ -28,10 +29,7 @@ _GRANT = (
 RELATIONS = f"""
 SELECT c.oid::bigint AS oid, n.nspname AS schema, c.relname AS name, c.relkind AS kind, c.relpersistence AS persistence,
        pg_get_userbyid(c.relowner) AS owner, pg_has_role(c.relowner, 'USAGE') AS owned,
-       CASE c.relkind WHEN 'p' THEN
-           (SELECT coalesce(sum(greatest(l.reltuples, 0)), 0) FROM pg_partition_tree(c.oid) t
-            JOIN pg_class l ON l.oid = t.relid WHERE t.isleaf)
-       ELSE c.reltuples END AS tuples,
+       c.reltuples AS tuples, c.relpages AS pages,
        CASE WHEN c.relkind IN ('r', 'm') THEN pg_relation_size(c.oid) ELSE 0 END AS bytes,
        c.reloptions, (SELECT t.reloptions FROM pg_class t WHERE t.oid = c.reltoastrelid) AS toast_options,
        c.reltoastrelid <> 0 AS has_toast,
@@ -46,8 +44,11 @@ SELECT c.oid::bigint AS oid, n.nspname AS schema, c.relname AS name, c.relkind A
                'target', coalesce(a.attstattarget, -1),
                'width', coalesce(w.width, CASE WHEN a.attlen > 0 THEN a.attlen ELSE 16 END),
                'acl', (SELECT json_agg({_GRANT}) FROM aclexplode(a.attacl) g),
-               'comment', CASE WHEN c.relkind = 'm' THEN col_description(c.oid, a.attnum) END) ORDER BY a.attnum)
+               'comment', CASE WHEN c.relkind = 'm' THEN col_description(c.oid, a.attnum) END,
+               'options', a.attoptions, 'compression', nullif(a.attcompression, ''),
+               'storage', CASE WHEN a.attstorage <> y.typstorage THEN a.attstorage END) ORDER BY a.attnum)
            FROM pg_attribute a
+           JOIN pg_type y ON y.oid = a.atttypid
            LEFT JOIN (SELECT s.attname, max(s.avg_width) AS width FROM pg_stats s
                       WHERE s.schemaname = n.nspname AND s.tablename = c.relname GROUP BY 1) w USING (attname)
            WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) END AS columns,
@@ -68,9 +69,10 @@ ORDER BY 2, 3
 # oids of relations
 PARTITIONS = """
 SELECT r.oid::bigint AS root, t.relid::oid::bigint AS oid, t.parentrelid::oid::bigint AS parent,
-       n.nspname AS schema, c.relname AS name, c.relkind AS kind, greatest(c.reltuples, 0) AS tuples,
+       n.nspname AS schema, c.relname AS name, c.relkind AS kind, c.reltuples AS tuples, c.relpages AS pages,
        CASE WHEN c.relkind = 'r' THEN pg_relation_size(c.oid) ELSE 0 END AS bytes,
-       c.reloptions, (SELECT x.reloptions FROM pg_class x WHERE x.oid = c.reltoastrelid) AS toast_options
+       c.reloptions, (SELECT x.reloptions FROM pg_class x WHERE x.oid = c.reltoastrelid) AS toast_options,
+       c.reltoastrelid <> 0 AS has_toast
 FROM pg_class r
 CROSS JOIN LATERAL pg_partition_tree(r.oid) t
 JOIN pg_class c ON c.oid = t.relid
@@ -116,10 +118,18 @@ SELECT i.indexrelid::bigint AS oid, n.nspname AS schema, c.relname AS name, c.re
        CASE WHEN con.oid IS NOT NULL THEN json_build_object(
            'name', con.conname, 'kind', con.contype, 'deferrable', con.condeferrable, 'deferred', con.condeferred,
            'comment', obj_description(con.oid, 'pg_constraint'),
-           'referenced_by', (SELECT json_agg(format('%%I on %%s', f.conname, f.conrelid::regclass) ORDER BY f.oid)
-                             FROM pg_constraint f WHERE f.contype = 'f' AND f.conindid = i.indexrelid),
            'temporal', coalesce((to_jsonb(con) ->> 'conperiod')::boolean, false)) END AS constraint,
-       pn.nspname AS parent_schema, p.relname AS parent_name
+       pn.nspname AS parent_schema, p.relname AS parent_name,
+       pg_get_userbyid(c.relowner) AS owner, pg_has_role(c.relowner, 'USAGE') AS owned,
+       (SELECT json_agg(format('%%I on %%s', f.conname, f.conrelid::regclass) ORDER BY f.oid)
+        FROM pg_constraint f
+        WHERE f.contype = 'f' AND f.conindid = i.indexrelid AND f.conparentid = 0) AS referenced_by,
+       (SELECT json_agg(json_build_array(a.attnum, a.attstattarget) ORDER BY a.attnum)
+        FROM pg_attribute a WHERE a.attrelid = i.indexrelid AND a.attstattarget >= 0) AS targets,
+       CASE WHEN c.relkind = 'I' THEN (
+           SELECT json_agg(json_build_array(mn.nspname, m.relname) ORDER BY t.level, mn.nspname, m.relname)
+           FROM pg_partition_tree(i.indrelid) t JOIN pg_class m ON m.oid = t.relid
+           JOIN pg_namespace mn ON mn.oid = m.relnamespace WHERE t.level > 0) END AS partitions
 FROM pg_index i
 JOIN pg_class c ON c.oid = i.indexrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -135,15 +145,6 @@ WHERE i.indrelid = ANY (%s::oid[])
 ORDER BY 2, 3
 """  # noqa: S608 - parts of this file
 
-# The definition of the index that was just built on a twin: its name's oid
-TWIN_INDEX = f"""
-SELECT {DEFINITION}
-FROM pg_index i
-JOIN pg_class c ON c.oid = i.indexrelid
-JOIN pg_class t ON t.oid = i.indrelid
-WHERE i.indexrelid = 'pg_temp.{{index}}'::regclass
-"""  # noqa: S608 - parts of this file
-
 # names (schemas, names), oids of relations, the mark, twice
 STATISTICS = """
 SELECT s.oid::bigint AS oid, n.nspname AS schema, s.stxname AS name,
@@ -151,7 +152,8 @@ SELECT s.oid::bigint AS oid, n.nspname AS schema, s.stxname AS name,
        pg_get_statisticsobjdef_columns(s.oid) AS columns,
        (SELECT string_agg(k::text, ' ' ORDER BY k) FROM unnest(s.stxkind) k WHERE k <> 'e') AS kinds,
        coalesce(s.stxstattarget, -1) AS target, obj_description(s.oid, 'pg_statistic_ext') AS comment,
-       pg_get_statisticsobjdef(s.oid) AS definition
+       pg_get_statisticsobjdef(s.oid) AS definition,
+       pg_get_userbyid(s.stxowner) AS owner, pg_has_role(s.stxowner, 'USAGE') AS owned
 FROM pg_statistic_ext s
 JOIN pg_namespace n ON n.oid = s.stxnamespace
 JOIN pg_class t ON t.oid = s.stxrelid
@@ -187,64 +189,4 @@ WHERE m.oid = ANY (%s::oid[]) AND d.deptype = 'n' AND v.oid IS DISTINCT FROM m.o
   AND d.classid NOT IN ('pg_constraint'::regclass, 'pg_trigger'::regclass, 'pg_attrdef'::regclass,
                         'pg_publication_rel'::regclass)
 ORDER BY 1, 2, 4
-"""
-
-# The definition of a view and its columns; the view's name, quoted and qualified
-VIEW = """
-SELECT pg_get_viewdef(v.oid) AS query,
-       (SELECT json_agg(json_build_array(a.attname, format_type(a.atttypid, a.atttypmod), a.attcollation::bigint)
-                        ORDER BY a.attnum)
-        FROM pg_attribute a WHERE a.attrelid = v.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns
-FROM (SELECT %s::regclass::oid AS oid) v
-"""
-
-TWIN_STATISTICS = """
-SELECT pg_get_statisticsobjdef_columns(s.oid) AS columns,
-       (SELECT string_agg(k::text, ' ' ORDER BY k) FROM unnest(s.stxkind) k WHERE k <> 'e') AS kinds
-FROM pg_statistic_ext s
-WHERE s.stxname = '{statistics}' AND s.stxnamespace = pg_my_temp_schema()
-"""
-
-# What blocks or would block: relations, modes that conflict
-HOLDERS = """
-SELECT DISTINCT a.pid, a.usename AS user, a.application_name AS application, a.state,
-       extract(epoch FROM now() - a.xact_start)::float8 AS transaction_seconds, left(a.query, 200) AS query,
-       format('%%s on %%s', l.mode, l.relation::regclass) AS holds,
-       -- A worker belongs to no role; what it is, is hidden from those who may not read all statistics.
-       a.usesysid IS NULL AND coalesce(a.backend_type = 'autovacuum worker', true) AS autovacuum
-FROM pg_locks l
-JOIN pg_stat_activity a ON a.pid = l.pid
-WHERE l.locktype = 'relation' AND l.granted AND l.pid <> pg_backend_pid()
-  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-  AND l.relation = ANY (%s::oid[]) AND l.mode = ANY (%s::text[])
-ORDER BY a.pid
-"""
-
-# Sessions for which a build on these relations will wait: writers of them, old snapshots, prepared transactions
-BLOCKERS_OF_BUILD = """
-SELECT DISTINCT a.pid, a.usename AS user, a.application_name AS application, a.state,
-       extract(epoch FROM now() - a.xact_start)::float8 AS transaction_seconds, left(a.query, 200) AS query,
-       CASE WHEN l.pid IS NOT NULL THEN format('%%s on %%s', l.mode, l.relation::regclass)
-            ELSE 'a snapshot' END AS holds
-FROM pg_stat_activity a
-LEFT JOIN pg_locks l ON l.pid = a.pid AND l.locktype = 'relation' AND l.granted AND l.relation = ANY (%s::oid[])
-     AND l.mode NOT IN ('AccessShareLock', 'RowShareLock')
-WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
-  AND (l.pid IS NOT NULL
-       OR (a.backend_xmin IS NOT NULL AND a.backend_type = 'client backend'
-           AND a.xact_start < now() - interval '1 second'))
-UNION ALL
-SELECT NULL, owner, 'prepared transaction ' || gid, 'prepared',
-       extract(epoch FROM now() - prepared)::float8, NULL, 'a prepared transaction'
-FROM pg_prepared_xacts WHERE database = current_database()
-"""
-
-# By whom a session of ours is blocked right now, and how far its build is: the process number, twice
-WATCH = """
-SELECT a.pid, a.usename AS user, a.application_name AS application, a.state,
-       extract(epoch FROM now() - a.xact_start)::float8 AS transaction_seconds, left(a.query, 200) AS query,
-       coalesce((SELECT phase FROM pg_stat_progress_create_index WHERE pid = %s), 'waiting for a lock') AS holds
-FROM unnest(pg_blocking_pids(%s)) b(pid)
-LEFT JOIN pg_stat_activity a ON a.pid = b.pid
-WHERE a.backend_type IS DISTINCT FROM 'autovacuum worker'
 """

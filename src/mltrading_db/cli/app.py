@@ -50,6 +50,7 @@ Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Ansib
 Limit = Annotated[
     str, typer.Option(help="Only these hosts, as ansible-playbook takes them: db1, or 'postgresql:!db2'.")
 ]
+Older = Annotated[bool, typer.Option("--older", help="Though a host was changed from a newer checkout.")]
 Confirm = Annotated[str, typer.Option(metavar="NAME", help="Say the name that would be asked for.")]
 
 
@@ -85,7 +86,10 @@ def apply(
     from_plan: Annotated[
         Path | None, typer.Option("--plan", help="Refuse unless it would still do what this plan says.")
     ] = None,
-    older: Annotated[bool, typer.Option("--older", help="Though a host was changed from a newer checkout.")] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Restart servers and poolers where a setting needs it.")
+    ] = False,
+    older: Older = False,
     confirm: Confirm = "",
     as_json: Json = False,
     verbose: Verbose = 0,
@@ -99,7 +103,7 @@ def apply(
     """
     from mltrading_db.cli import changes  # noqa: PLC0415  # Ansible takes a second to import
 
-    wanted = changes.Wanted(env, dry_run, limit, tags, from_plan, older, confirm)
+    wanted = changes.Wanted(env, dry_run, limit, tags, from_plan, older, restart, confirm)
     raise typer.Exit(changes.apply(wanted, as_json=as_json, verbosity=verbose))
 
 

@@ -20,7 +20,7 @@ import yaml
 
 from mltrading_db.cli.environment import NAME, Environment, names
 from mltrading_db.cli.inventory import OPEN_VALUE, Inventory, Undefined, load, problem_with
-from mltrading_db.cli.masks import MASK, is_secret
+from mltrading_db.cli.masks import MASK, hidden, is_secret
 
 PORTS = range(1, 65536)
 SHORTEST_SECRET = 20
@@ -169,7 +169,7 @@ HOSTS = re.compile(r"_(primary|repository_host|database_hosts|replica_hosts)$")
 
 def shown(name: str, value: object) -> str:
     """A value as a line shows it."""
-    return MASK if is_secret(name) else repr(value)
+    return MASK if is_secret(name) else repr(hidden(name, value))
 
 
 def value_problems(name: str, option: dict[str, Any], value: Any, inventory: Inventory) -> Iterator[str]:

@@ -24,7 +24,7 @@ from ansible.template import Templar
 from ansible.vars.manager import VariableManager
 
 from mltrading_db.cli.environment import Environment, RefusedError
-from mltrading_db.cli.masks import is_secret
+from mltrading_db.cli.masks import secrets_of
 
 # Asked for on the hosts, or made on first use: nothing to be settled here.
 OPEN = re.compile(r"ansible_facts|ansible_play_hosts|inventory_hostname")
@@ -106,12 +106,14 @@ class Inventory:
         """The values of all secrets: of the variables that are named as such, and of the files that keep them."""
         found: set[str] = set()
         for host in self.hosts:
-            values = [self.value(host, name) for name in self.variables[host] if is_secret(name)]
-            found |= {str(value) for value in values if isinstance(value, str)}
+            variables = self.variables[host]
+            written = [one for name in variables if name != "hostvars" for one in secrets_of(name, variables[name])]
+            values = [self.templated(secret, variables) for secret in written]
+            found |= {value for value in values if isinstance(value, str)}
             folder = self.value(host, "local_secrets")
             if isinstance(folder, str) and Path(folder).is_dir():
                 found |= {path.read_text().strip() for path in Path(folder).iterdir() if path.is_file()}
-        return found
+        return found | {secret.bytes.decode() for _, secret in vault_secrets(self.environment)}
 
 
 def vault_secrets(environment: Environment) -> list[tuple[str, Any]]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import stat
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import yaml
 from ansible.parsing.vault import VaultLib, VaultSecret
 
-from mltrading_db.cli import compare, masks, new
+from mltrading_db.cli import compare, inputs, masks, new
 from mltrading_db.cli.environment import DONE, Environment, RefusedError
 from mltrading_db.cli.inventory import load
 
@@ -130,6 +132,47 @@ def test_two_environments_differ_by_what_is_written_and_no_secret_is_shown(envir
     assert found["all", "replicator_password"] == (masks.MASK, compare.MISSING)
     assert ("all", "pgbackrest_database_hosts") not in found
     assert [secret for secret in one.secrets() if secret in str(found)] == []
+
+
+NESTED = {
+    "monitoring_receiver": "{email_configs: [{auth_password: the-nested-one, to: a@example.net}]}",
+    "pgbackrest_repository_options": "{repo1-type: s3, repo1-s3-key-secret: the-nested-one}",
+    "ansible_become_pass": "the-nested-one",
+}
+
+
+@pytest.mark.parametrize(("name", "value"), NESTED.items(), ids=NESTED)
+def test_a_secret_within_a_variable_is_shown_by_nothing_and_masked_everywhere(
+    environment: Environment, name: str, value: str
+) -> None:
+    (environment.folder / "group_vars/all/zz.yml").write_text(f"{name}: {value}\n")
+    made = load(environment)
+    assert "the-nested-one" in made.secrets()
+    found = compare.differences(made, load(Environment("staging", environment.project)))
+    assert [line for line in found if line.name == name]
+    assert "the-nested-one" not in str(found)
+    (environment.folder / "group_vars/all/zz.yml").write_text(f"monitoring_receiver: [{{{name}: {value}}}]\n")
+    [line] = inputs.checked(environment)[1]
+    assert masks.MASK in line
+    assert "the-nested-one" not in line
+
+
+def test_the_password_of_the_vault_is_masked(environment: Environment) -> None:
+    assert environment.vault_password_file.read_text().strip() in load(environment).secrets()
+
+
+def test_a_secret_is_masked_in_the_forms_that_others_give_it() -> None:
+    masker = masks.Masker([secret := 'pä"ss\\wörd/ of mine'])
+    for text in (
+        json.dumps({"a": secret}),
+        json.dumps({"a": json.dumps({"b": secret})}),
+        json.dumps({"a": secret}, ensure_ascii=False),
+        quote(secret, safe=""),
+        base64.b64encode(secret.encode()).decode(),
+    ):
+        assert masks.MASK in masker.text(text)
+        assert "rd/ of" not in masker.text(text)
+        assert "wö" not in masker.text(text)
 
 
 def test_a_secret_that_two_environments_share_is_said(environment: Environment) -> None:

@@ -8,7 +8,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from .. import index as index_rules
-from .. import matview, matview_swap, space, sqlbuild
+from .. import matview, matview_removal, matview_swap, space, sqlbuild
 from ..action import (
     ACCESS_EXCLUSIVE,
     ACCESS_SHARE,
@@ -177,7 +177,8 @@ def _view(view: Relation, facts: Facts, names: dict[str, str]) -> Action:
     """Return the exchange of a materialized view for one that reads the partitioned table."""
     query = renamed((view.query or "").rstrip().rstrip(";"), names)
     declared = MaterializedView(view.name, query, populate=False)
-    steps = matview_swap.steps(declared, set(view.columns), view, facts.found)
+    made = matview_swap.Made({column.name: column.type for column in view.columns.values()})
+    steps = matview_swap.steps(declared, made, view, facts.found)
     # The exchange marks what it makes as declared; this one only follows its table.
     comment = sqlbuild.comment_on("MATERIALIZED VIEW", sqlbuild.ident(view.name), view.comment)
     steps[-1] = replace(steps[-1], statements=(*steps[-1].statements, comment))
@@ -193,7 +194,7 @@ def _views(facts: Facts, names: dict[str, str]) -> Outcome:
     outcome = Outcome()
     outcome.actions += [_view(view, facts, names) for view in facts.views]
     redefined = tuple(view.name for view in facts.views)
-    outcome.add(matview.retire(facts.found, matview.Around(frozenset(), redefined)))
+    outcome.add(matview_removal.retire(facts.found, matview.Around(frozenset(), redefined)))
     return outcome
 
 
