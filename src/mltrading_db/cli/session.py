@@ -244,6 +244,8 @@ def confirm(environment: Environment, given: str, what: str) -> None:
     if not environment.asks_for_its_name or given == environment.name:
         return
     if not given and sys.stdin.isatty():
-        given = Console(highlight=False).input(f"{what} Type its name, {environment.name}, to go on: ").strip()
+        given = (
+            Console(highlight=False, stderr=True).input(f"{what} Type its name, {environment.name}, to go on: ").strip()
+        )
     if given != environment.name:
         raise RefusedError([f"{what} Confirm it by its name: --confirm {environment.name} (given: {given!r})."])
