@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from getpass import getuser
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 from rich.console import Console
@@ -92,7 +93,7 @@ class Session:
         checkout that is older than the hosts; `absent` goes on without hosts that do not answer. What was refused, or
         stopped before the first change, is in the recap.
         """
-        insisted = {"check_hosts_older": older, "check_hosts_absent": absent}
+        insisted = {"check_hosts_older": older, "check_hosts_absent": absent, "check_hosts_run": runs_here()}
         hosts = self.run("check_hosts", insisted, limit=limit)
         if self.code():
             self.refused = True
@@ -133,7 +134,7 @@ class Session:
             file = Path(folder) / "entries.json"
             text = {name: {"entry": entry, "whole": wholly[name]} for name, entry in entries.items()}
             file.write_text(json.dumps(text, ensure_ascii=False), encoding="utf-8")
-            variables = {"record_run_file": str(file), "record_run_accept": accept}
+            variables = {"record_run_file": str(file), "record_run_accept": accept, "record_run_by": runs_here()}
             self.run("record_run", variables, limit=":".join(reached), quiet=True)
 
     def code(self) -> int:
@@ -192,6 +193,11 @@ def git(environment: Environment, *arguments: str) -> str:
     asked = ["git", "-C", str(environment.project), *arguments]
     done = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603  # our own arguments
     return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def runs_here() -> str:
+    """Who holds the hosts while a run changes them: one user of one controller, whose own lock tells the runs apart."""
+    return f"{getuser()}@{gethostname()}"
 
 
 def provenance(environment: Environment) -> dict[str, Any]:

@@ -151,9 +151,7 @@ def test_a_wrong_host_is_refused_and_leaves_no_environment_behind(checkout: Path
     with pytest.raises(RefusedError, match="belongs to trial too"):
         new.init(
             "other",
-            new.Answers(
-                "a=10.99.0.11", (), "b=10.0.0.4", "p=10.0.0.2", ("10.0.0.0/24",), ("10.0.0.9/32",)
-            ),
+            new.Answers("a=10.99.0.11", (), "b=10.0.0.4", "p=10.0.0.2", ("10.0.0.0/24",), ("10.0.0.9/32",)),
         )
     assert not (checkout / "inventories/other").exists()
 
