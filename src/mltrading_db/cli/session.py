@@ -27,6 +27,9 @@ from mltrading_db.cli.inventory import Inventory
 from mltrading_db.cli.masks import Masker
 from mltrading_db.cli.runner import Event, Run, play
 
+# The playbooks that run all roles.
+ALL_ROLES = {"site", "rebuild_host"}
+
 
 @dataclass
 class Session:
@@ -89,7 +92,7 @@ class Session:
     ) -> Recap:
         """Look at the hosts, run a playbook that changes them, and leave a line on each, however it ends.
 
-        Without a run of all roles (`site` without tags) a host gets no first accepted state. `older` insists on a
+        Without a run of all roles (ALL_ROLES without tags) a host gets no first accepted state. `older` insists on a
         checkout that is older than the hosts; `absent` goes on without hosts that do not answer. What was refused, or
         stopped before the first change, is in the recap.
         """
@@ -102,7 +105,7 @@ class Session:
             return self.run(playbook, variables, limit=limit, tags=tags)
         finally:
             if playbook in self.recaps:
-                self.audit(self.recaps[playbook], whole=playbook == "site" and not tags, older=older)
+                self.audit(self.recaps[playbook], whole=playbook in ALL_ROLES and not tags, older=older)
 
     def audit(self, recap: Recap, *, whole: bool = False, accept: bool = False, older: bool = False) -> None:
         """Leave a line on every host that the run got to; the hosts are held to what the run has made."""
