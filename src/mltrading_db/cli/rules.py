@@ -1,4 +1,4 @@
-"""What the ending of a variable's name says of its value: a _port is a port. A rule returns what is wrong, or nothing."""
+"""What the ending of a variable's name says of its value: a _port is a port. A rule returns what is wrong, or ""."""
 
 from __future__ import annotations
 
