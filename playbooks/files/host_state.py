@@ -6,10 +6,13 @@ usage: host_state.py begin        keep the state as it is before a run
        host_state.py first        the same, and where nothing is accepted yet the whole state: all roles have run
        host_state.py accept       take the state as it is for the accepted one
        host_state.py compare      print what differs from the accepted state, a JSON list
-       host_state.py commits      print from which commits the host was brought to what it is, a JSON list
+       host_state.py look         print from which commits the host was brought to what it is, a JSON list; fails beside
+                                  another run
 
 The state is a mapping of "kind: name" to a value. HOST_STATE_QUERY holds the query for each database (host_state.sql).
 A run is compared from `begin` to `record`, so that what somebody had changed before it is not accepted along with it.
+HOST_STATE_RUN says who runs, as user@controller. From `begin` to `record` nobody else may, and HELD_FOR at the most:
+what a killed run has left holds nobody up for ever, and its own controller not at all.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 # Tests give another root.
@@ -31,6 +35,10 @@ ACCEPTED = ROOT / "var/lib/mltrading-db/accepted_state.json"
 AUDIT = ROOT / "var/log/mltrading-db/audit.log"
 # The runs that bring a host to what their checkout says; a backup or an acceptance says nothing of it.
 BRINGING = {"apply", "rebuild", "restore", "promote"}
+# A log that is longer goes to audit.log.1, in bytes: hundreds of runs.
+LONGEST_LOG = 1_000_000
+RUN = ROOT / "run/mltrading-db-run.json"
+HELD_FOR = 4 * 3600.0
 BEFORE = ROOT / "run/mltrading-db-state-before.json"
 # What the roles keep on a host. A file that ends in ~ is a copy that Ansible kept.
 FILES = (
@@ -49,6 +57,10 @@ OF_HOST = ("file: ", "cron line: ")
 LISTED = "SELECT datname FROM pg_catalog.pg_database WHERE datallowconn AND NOT datistemplate ORDER BY 1"
 
 State = dict[str, str]
+
+
+class BusyError(Exception):
+    """Another run is at this host."""
 
 
 class SilentError(Exception):
@@ -166,6 +178,34 @@ def record(first: bool) -> None:
     BEFORE.unlink(missing_ok=True)
 
 
+def hold(take: bool) -> None:
+    """Look whether another run is at this host, and hold it for this one.
+
+    Raises:
+        BusyError: there is one, of another user or controller.
+    """
+    who, held = os.environ.get("HOST_STATE_RUN", ""), read(RUN)
+    if who and held and held["by"] != who and time.time() - float(held["since"]) < HELD_FOR:
+        free = time.strftime("%H:%M:%S UTC", time.gmtime(float(held["since"]) + HELD_FOR))
+        raise BusyError(
+            f"{held['by']} is at this host; if that run was killed, remove {RUN} on it, or wait until {free}"
+        )
+    if who and take:
+        write(RUN, {"by": who, "since": str(time.time())})
+
+
+def release() -> None:
+    """Give the host free again, if this run holds it."""
+    if (read(RUN) or {}).get("by") == os.environ.get("HOST_STATE_RUN", ""):
+        RUN.unlink(missing_ok=True)
+
+
+def rotate() -> None:
+    """Begin a new audit log where it is long; the one before it is kept."""
+    if AUDIT.exists() and AUDIT.stat().st_size > LONGEST_LOG:
+        AUDIT.replace(AUDIT.with_name("audit.log.1"))
+
+
 def commits() -> list[dict[str, str]]:
     """The commits that a newer checkout contains, each once, as the audit log has them.
 
@@ -201,22 +241,26 @@ def differences(accepted: State, found: State) -> list[dict[str, str | None]]:
 def main(command: str) -> None:
     """Do what is asked for."""
     if command == "begin":
+        hold(take=True)
+        rotate()
         write(BEFORE, now_or_as_accepted())
     elif command in ("record", "first"):
         record(first=command == "first")
+        release()
     elif command == "accept":
         write(ACCEPTED, now())
     elif command == "compare":
         accepted = read(ACCEPTED)
         sys.stdout.write(json.dumps(None if accepted is None else differences(accepted, now())))
-    elif command == "commits":
+    elif command == "look":
+        hold(take=False)
         sys.stdout.write(json.dumps(commits()))
     else:
-        sys.exit(f"'{command}' is none of begin, record, first, accept, compare and commits")
+        sys.exit(f"'{command}' is none of begin, record, first, accept, compare and look")
 
 
 if __name__ == "__main__":
     try:
         main(sys.argv[1] if len(sys.argv) > 1 else "")
-    except SilentError as silent:
-        sys.exit(str(silent))
+    except (BusyError, SilentError) as error:
+        sys.exit(str(error))

@@ -231,14 +231,12 @@ def as_lines(value: object) -> list[str]:
 
 def reason_of(result: dict[str, Any]) -> str:
     """Why a task failed, as one text of a few lines."""
-    texts: Iterable[object] = (result.get(key) for key in REASONS)
+    # What a command said on its own tells more than that it failed.
+    empty = "non-zero return code"
+    texts: Iterable[object] = [result.get(key) for key in REASONS if str(result.get(key, "")).strip() != empty]
     for text in texts:
         lines = [str(line) for line in text] if isinstance(text, list) else str(text or "").strip().splitlines()
         if lines:
             kept = lines if len(lines) <= LINES_OF_A_REASON else ["…", *lines[-LINES_OF_A_REASON:]]
             return "\n".join(kept)
-    return (
-        "The task says no reason. Run it with -vvv to see more."
-        if not result.get("censored")
-        else str(result["censored"])
-    )
+    return str(result.get("censored") or result.get("msg") or "The task says no reason. Run it with -vvv to see more.")

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from getpass import getuser
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 from rich.console import Console
@@ -25,6 +26,9 @@ from mltrading_db.cli.history import Record
 from mltrading_db.cli.inventory import Inventory
 from mltrading_db.cli.masks import Masker
 from mltrading_db.cli.runner import Event, Run, play
+
+# The playbooks that run all roles.
+ALL_ROLES = {"site", "rebuild_host"}
 
 
 @dataclass
@@ -88,11 +92,11 @@ class Session:
     ) -> Recap:
         """Look at the hosts, run a playbook that changes them, and leave a line on each, however it ends.
 
-        Without a run of all roles (`site` without tags) a host gets no first accepted state. `older` insists on a
+        Without a run of all roles (ALL_ROLES without tags) a host gets no first accepted state. `older` insists on a
         checkout that is older than the hosts; `absent` goes on without hosts that do not answer. What was refused, or
         stopped before the first change, is in the recap.
         """
-        insisted = {"check_hosts_older": older, "check_hosts_absent": absent}
+        insisted = {"check_hosts_older": older, "check_hosts_absent": absent, "check_hosts_run": runs_here()}
         hosts = self.run("check_hosts", insisted, limit=limit)
         if self.code():
             self.refused = True
@@ -101,7 +105,7 @@ class Session:
             return self.run(playbook, variables, limit=limit, tags=tags)
         finally:
             if playbook in self.recaps:
-                self.audit(self.recaps[playbook], whole=playbook == "site" and not tags, older=older)
+                self.audit(self.recaps[playbook], whole=playbook in ALL_ROLES and not tags, older=older)
 
     def audit(self, recap: Recap, *, whole: bool = False, accept: bool = False, older: bool = False) -> None:
         """Leave a line on every host that the run got to; the hosts are held to what the run has made."""
@@ -133,7 +137,7 @@ class Session:
             file = Path(folder) / "entries.json"
             text = {name: {"entry": entry, "whole": wholly[name]} for name, entry in entries.items()}
             file.write_text(json.dumps(text, ensure_ascii=False), encoding="utf-8")
-            variables = {"record_run_file": str(file), "record_run_accept": accept}
+            variables = {"record_run_file": str(file), "record_run_accept": accept, "record_run_by": runs_here()}
             self.run("record_run", variables, limit=":".join(reached), quiet=True)
 
     def code(self) -> int:
@@ -194,6 +198,11 @@ def git(environment: Environment, *arguments: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
+def runs_here() -> str:
+    """Who holds the hosts while a run changes them: one user of one controller, whose own lock tells the runs apart."""
+    return f"{getuser()}@{gethostname()}"
+
+
 def provenance(environment: Environment) -> dict[str, Any]:
     """Who runs which version of this repository."""
     try:
@@ -244,6 +253,8 @@ def confirm(environment: Environment, given: str, what: str) -> None:
     if not environment.asks_for_its_name or given == environment.name:
         return
     if not given and sys.stdin.isatty():
-        given = Console(highlight=False).input(f"{what} Type its name, {environment.name}, to go on: ").strip()
+        given = (
+            Console(highlight=False, stderr=True).input(f"{what} Type its name, {environment.name}, to go on: ").strip()
+        )
     if given != environment.name:
         raise RefusedError([f"{what} Confirm it by its name: --confirm {environment.name} (given: {given!r})."])

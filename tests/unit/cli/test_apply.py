@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from mltrading_db.cli import changes, drifts, history
+from mltrading_db.cli import changes, drifts, history, runner
+from mltrading_db.cli import session as session_module
 from mltrading_db.cli.app import app
-from mltrading_db.cli.environment import DONE, DRIFTED, FAILED, REFUSED, Environment, RefusedError
+from mltrading_db.cli.environment import DONE, DRIFTED, FAILED, INTERRUPTED, REFUSED, Environment, RefusedError
 from mltrading_db.cli.session import session
 
 PROJECT = Path(__file__).parents[3]
@@ -110,6 +112,53 @@ def test_every_command_that_changes_hosts_looks_at_them_and_is_recorded(
     assert CliRunner().invoke(app, arguments).exit_code == DONE
     assert audit(site, "t-db1")["command"] == arguments[0]
     assert taken_over(site, "t-db1") == "record"
+
+
+Played = Callable[[runner.Run, Callable[[dict[str, Any]], None]], runner.Ended]
+
+
+def in_place_of_ansible(monkeypatch: pytest.MonkeyPatch, stopped: str, event: dict[str, Any]) -> None:
+    """Have `event` happen in the site, and somebody stop the playbook `stopped`; others are played as they are."""
+    play: Played = runner.play
+
+    def played(run: runner.Run, on_event: Callable[[dict[str, Any]], None]) -> runner.Ended:
+        if run.playbook in ("site", stopped):
+            on_event(event)
+            return runner.Ended(code=0, interrupted=run.playbook == stopped)
+        return play(run, on_event)
+
+    monkeypatch.setattr(session_module, "play", played)
+
+
+SETTING = {
+    "event": "runner_on_ok",
+    "event_data": {
+        "host": "t-db1",
+        "task": "Config fragment | Write it",
+        "task_action": "template",
+        "res": {"changed": True, "diff": [{"before": "", "after": "work_mem = '8MB'\n"}]},
+    },
+}
+
+
+def test_a_run_that_is_stopped_is_recorded_and_is_no_first_acceptance(
+    site: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_place_of_ansible(monkeypatch, "site", SETTING)
+    assert changes.apply(wanted(), as_json=False, verbosity=0) == INTERRUPTED
+    assert audit(site, "t-db1")["ended"] == "stopped"
+    assert "whole" not in audit(site, "t-db1")
+    assert taken_over(site, "t-db1") == "record"
+
+
+def test_a_plan_that_is_stopped_while_the_servers_are_asked_is_not_saved(
+    site: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (site.project / "playbooks/check_settings.yml").write_text("[]\n")
+    in_place_of_ansible(monkeypatch, "check_settings", SETTING)
+    file = site.project / "plan.json"
+    assert changes.plan(changes.Wanted("trial", plan=file), as_json=False, verbosity=0) == INTERRUPTED
+    assert not file.exists()
 
 
 def test_what_a_host_says_is_no_template_for_the_controller(site: Environment) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,6 +90,16 @@ def test_an_empty_log_refuses_nobody_and_the_state_before_the_run_is_kept(look: 
     log.touch()
     assert look() == DONE
     assert (log.parents[3] / "run/mltrading-db-state-before.json").exists()
+
+
+def test_a_host_that_another_controller_is_at_is_refused(
+    look: Look, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    held = tmp_path / "root/run/mltrading-db-run.json"
+    held.parent.mkdir(parents=True)
+    held.write_text(json.dumps({"by": "ben@elsewhere", "since": str(time.time())}))
+    assert look() == REFUSED
+    assert "ben@elsewhere is at this host" in " ".join(capsys.readouterr().out.replace("│", " ").split())
 
 
 def test_a_host_that_does_not_answer_stops_an_apply_and_is_left_to_the_playbook_of_an_operation(

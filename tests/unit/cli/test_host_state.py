@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +40,14 @@ def put(root: Path, name: str, text: str) -> None:
     (root / name).write_text(text)
 
 
-def state(root: Path, command: str) -> Any:
-    """Run the script; of `compare` the answer."""
+def state(root: Path, command: str, *, who: str = "") -> Any:
+    """Run the script; what it answers."""
     programs = root / "programs"
     environment = {
         **os.environ,
         "HOST_STATE_ROOT": str(root),
         "HOST_STATE_QUERY": "SELECT 1" if programs.exists() else "",
+        "HOST_STATE_RUN": who,
         "PATH": f"{programs}:{os.environ['PATH']}",
     }
     done = subprocess.run(
@@ -213,12 +215,36 @@ def line(commit: str, command: str = "apply", **more: Any) -> str:
 )
 def test_the_commits_that_a_newer_checkout_contains(tmp_path: Path, log: list[str], expected: list[str]) -> None:
     put(tmp_path, "var/log/mltrading-db/audit.log", "".join(f"{one}\n" for one in log))
-    assert [run["commit"] for run in state(tmp_path, "commits")] == expected
+    assert [run["commit"] for run in state(tmp_path, "look")] == expected
 
 
 def test_the_commits_of_a_log_that_was_rotated_count_too(tmp_path: Path) -> None:
     put(tmp_path, "var/log/mltrading-db/audit.log.1", line("a") + "\n")
-    assert [run["commit"] for run in state(tmp_path, "commits")] == ["a"]
+    assert [run["commit"] for run in state(tmp_path, "look")] == ["a"]
+
+
+def test_one_run_at_a_time_is_at_a_host_and_gives_it_free(root: Path) -> None:
+    state(root, "begin", who="anna@one")
+    for command in ("look", "begin"):
+        with pytest.raises(subprocess.CalledProcessError) as refused:
+            state(root, command, who="ben@two")
+        assert "anna@one is at this host" in refused.value.stderr
+    state(root, "record", who="anna@one")
+    state(root, "begin", who="ben@two")
+
+
+def test_a_run_that_was_killed_holds_its_own_controller_up_not_at_all_and_others_not_for_ever(root: Path) -> None:
+    state(root, "begin", who="anna@one")
+    state(root, "begin", who="anna@one")
+    put(root, "run/mltrading-db-run.json", json.dumps({"by": "anna@one", "since": str(time.time() - 5 * 3600)}))
+    state(root, "begin", who="ben@two")
+
+
+def test_a_long_audit_log_is_rotated_and_one_more_is_kept(root: Path) -> None:
+    put(root, "var/log/mltrading-db/audit.log", (line("a") + "\n") * 12_000)
+    state(root, "begin")
+    assert not (root / "var/log/mltrading-db/audit.log").exists()
+    assert [run["commit"] for run in state(root, "look")] == ["a"]
 
 
 def test_another_command_is_refused(tmp_path: Path) -> None:

@@ -188,6 +188,12 @@ def test_a_rescued_failure_is_none() -> None:
     assert made.failures == {}
 
 
+def test_a_command_that_failed_says_what_it_said_and_not_that_it_failed() -> None:
+    said = {"msg": "non-zero return code", "stderr": "the disk is full"}
+    made = recap([event("on_failed", "db1", "Try", "ansible.builtin.script", **said)])
+    assert made.failures["db1"].reason == "the disk is full"
+
+
 def test_a_failure_says_the_last_lines_of_its_reason() -> None:
     made = recap([event("on_failed", "db1", "Try", "ansible.builtin.command", stderr="\n".join(map(str, range(50))))])
     assert made.failures["db1"].reason.splitlines()[-1] == "49"
