@@ -23,6 +23,7 @@ SEED = int(os.environ.get("FAULTS_SEED") or time.time_ns())
 IMAGE = f"mltrading-db-lab:{RELEASE}"
 SCRIPTS = "/usr/local/lib/mltrading-db"
 REPOSITORY = "/var/lib/pgbackrest"
+CLONE = "/var/lib/postgresql/clone"
 DATABASE = "mltrading"
 # The seconds that a cluster has to be whole again after a fault is over.
 PATIENCE = 180
@@ -243,14 +244,18 @@ class Cluster:
     @contextmanager
     def clone(self, **target: Any) -> Iterator[Callable[[str], str]]:
         """A clone of the primary restored to a target; asks its trading database."""
-        place = {"directory": "/var/lib/postgresql/clone", "port": 5499}
+        place = {"directory": CLONE, "port": 5499}
         try:
             run = self.restore("run", **target, **place)
             assert run.returncode == 0, run.stderr
             yield lambda statement: self.db1.sql(statement, DATABASE, 5499)
         finally:
-            stop = f"/usr/lib/postgresql/{self.version}/bin/pg_ctl stop --mode=immediate -D {place['directory']}"
-            self.db1.run(f"runuser -u postgres -- {stop}; rm -rf {place['directory']} {place['directory']}.restore")
+            self.remove_clone()
+
+    def remove_clone(self) -> None:
+        """Stop the clone and remove it."""
+        stop = f"/usr/lib/postgresql/{self.version}/bin/pg_ctl stop --mode=immediate -D {CLONE}"
+        self.db1.run(f"cd /; runuser -u postgres -- {stop}; rm -rf {CLONE} {CLONE}.restore")
 
     def restored(self, **target: Any) -> set[int]:
         """The oracle's rows that a restore to a target has."""

@@ -6,7 +6,7 @@ from typing import Any
 import guard
 import pytest
 from guard import MARKER, patience, replacement, timeline
-from standby import Failed, Settings, kind
+from standby import Failed, Settings, kind, refuse_wrong_clone, retire
 
 SYSTEM = "7300000000000000001"
 STANDBY = {"system": SYSTEM, "timeline": 1, "position": "0/3000000", "writes": False, "slot": "missing"}
@@ -125,3 +125,10 @@ def test_data_that_lost_its_control_file_is_nobody_s(settings: Settings) -> None
     assert kind(settings.data) == "unused"
     (settings.data / "standby.signal").touch()
     assert kind(settings.data) == "unused"
+
+
+def test_data_that_lost_its_control_file_is_in_no_clone_s_way(settings: Settings) -> None:
+    (settings.data / "global/pg_control").unlink()
+    refuse_wrong_clone(settings, {"writes": True, "system": SYSTEM}, again=False)
+    assert retire(settings, unclean=True) == ""
+    assert not (settings.data / "standby.signal").exists()

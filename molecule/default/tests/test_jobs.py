@@ -49,7 +49,7 @@ def test_a_job_ends_well_twice_on_the_node_whose_it_is_and_leaves_the_other_alon
 
 def test_cron_starts_every_job(host: Host) -> None:
     lines = host.check_output("grep -h ' root ' /etc/cron.d/mltrading-db-*").splitlines()
-    assert {*JOBS, "heartbeat", "health_history", "health_plans"} <= {line.split()[-2] for line in lines}
+    assert {*JOBS, "guard", "heartbeat", "health_history", "health_plans"} <= {line.split()[-2] for line in lines}
     # One that is due each minute: nobody else has started it.
     assert eventually(lambda: host.file("/var/lib/mltrading-db/status/heartbeat.json").exists, seconds=90)
 

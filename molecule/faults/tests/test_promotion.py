@@ -46,7 +46,7 @@ def who_writes(cluster: Cluster) -> tuple[bool, bool]:
     return cluster.db1.writes(), cluster.db2.writes()
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(2400)
 def test_a_planned_change_loses_no_acknowledged_row(
     provisioned: Cluster, oracle: Oracle, fault: Fault, folder: Path
 ) -> None:
@@ -98,7 +98,7 @@ def test_a_planned_change_loses_no_acknowledged_row(
     )
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(2400)
 def test_a_dead_primary_is_replaced_and_takes_no_write_when_it_is_back(
     provisioned: Cluster, oracle: Oracle, fault: Fault, folder: Path
 ) -> None:
@@ -183,7 +183,7 @@ def silent_promotion(provisioned: Cluster) -> Iterator[None]:
     provisioned.db2.do(f"rm --force {script}.kept")
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(2400)
 @pytest.mark.usefixtures("silent_promotion")
 def test_a_standby_whose_fate_is_unknown_is_asked_by_the_next_run(
     provisioned: Cluster, oracle: Oracle, fault: Fault, folder: Path
@@ -237,7 +237,7 @@ def test_a_switchover_that_is_killed_is_gone_on_with(
     fault.happened = f"the second run goes on from there; {oracle.gap():.0f} s without a write at worst"
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(2400)
 def test_a_primary_behind_a_parted_network_is_stopped_when_it_is_whole(
     cluster: Cluster, oracle: Oracle, fault: Fault, folder: Path
 ) -> None:
@@ -266,7 +266,7 @@ def test_a_primary_behind_a_parted_network_is_stopped_when_it_is_whole(
 
 
 @pytest.mark.core
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(2400)
 def test_a_change_of_the_primary_there_and_back_loses_no_row(
     cluster: Cluster, oracle: Oracle, fault: Fault, folder: Path
 ) -> None:

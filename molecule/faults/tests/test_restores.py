@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
-from harness import DATABASE, REPOSITORY, SCRIPTS, SEED, Cluster, eventually, said
+from harness import CLONE, DATABASE, REPOSITORY, SCRIPTS, SEED, Cluster, eventually, said
 from oracle import Oracle
 from table import Fault
 
@@ -102,7 +102,7 @@ def test_a_missing_segment_is_never_taken_for_the_end(cluster: Cluster, past: Pa
     path = cluster.repository(f"find {REPOSITORY}/archive -name '{segment}-*'").stdout.strip()
     cluster.backup1.do(f"mv {path} /var/tmp/kept")
     try:
-        refused = cluster.restore("run", kind="latest", directory="/var/lib/postgresql/clone", port=5499)
+        refused = cluster.restore("run", kind="latest", directory=CLONE, port=5499)
         found = cluster.restored(kind="name", value=past.marks[-1].name)
     finally:
         cluster.backup1.do(f"mv /var/tmp/kept {path}")

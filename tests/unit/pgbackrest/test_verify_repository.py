@@ -55,7 +55,7 @@ INFO: file missing '20261127-211700F/pg_data/base/1/1249.lz4'
 OLD, NEW, OTHER = "20261127-211700F", "20261128-211700F", "0" * 24
 OF_INTEREST = [
     pytest.param([NEW], (OTHER,), "", id="neither"),
-    pytest.param([OLD], (OTHER,), "backup 20261127-211700F is invalid", id="the-backup"),
+    pytest.param([OLD], (OTHER,), f"backup {OLD} is invalid; invalid checksum '{OLD}/pg_data/", id="the-backup"),
     pytest.param([NEW], ("000000010000000000000005",), "invalid result 15-1/", id="the-segment"),
 ]
 

@@ -55,8 +55,12 @@ def damage_of(done: CompletedProcess[str]) -> Damage:
     """What `verify` said and logged. It ends with 0 whatever it finds, so what it says decides."""
     if "status: ok" in [line.strip() for line in done.stdout.splitlines()]:
         return Damage({}, {}, "")
-    backups = {label: status for label, status in BACKUP.findall(done.stdout) if status != "valid"}
     files = {path: text.strip() for text, path in DAMAGED.findall(done.stderr)}
+    backups = {
+        label: "; ".join([status, *(text for path, text in files.items() if path.startswith(f"{label}/"))])
+        for label, status in BACKUP.findall(done.stdout)
+        if status != "valid"
+    }
     segments = {found[1]: text for path, text in files.items() if (found := SEGMENT.search(path))}
     # An error that is not told to be of one of them may be of any.
     counted = sum(int(number) for numbers in ARCHIVE.findall(done.stdout) for number in numbers)
