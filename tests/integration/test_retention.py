@@ -737,7 +737,9 @@ def test_it_waits_for_an_archive_that_is_behind(host: JobHost) -> None:
 @pytest.fixture
 def durable() -> Iterator[Database]:
     """Return a database of a server that waits for its disk, as those of the tests do not and production's does."""
-    with running(MAJORS[0], fsync="on", synchronous_commit="on", full_page_writes="on", max_wal_size="1GB") as server:
+    safe = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
+    # The standby has no slot, and is not to be left behind while millions of rows are made.
+    with running(MAJORS[0], **safe, max_wal_size="1GB", wal_keep_size="8GB") as server:
         name = server.create_database()
         with contextlib.closing(server.connect(name)) as connection:
             yield Database(server, name, connection)
@@ -781,7 +783,7 @@ def measured(db: Database, host: JobHost, rows: int) -> float:
     cap = str(rows // 2 // turns + 100)
     idle, under, seconds = [], [], 0.0
     with standby_of(db.server) as standby:
-        wait_for_replay(db.server, standby)
+        wait_for_replay(db.server, standby, 600)
         client = Latencies(db, lambda cursor: cursor.execute(insert))
         with client.working(), watched_lag(db) as lag:
             for _ in range(turns):
@@ -793,7 +795,7 @@ def measured(db: Database, host: JobHost, rows: int) -> float:
             idle.append(resting(client))
         with contextlib.closing(standby.connect(db.name)) as connection, connection.cursor() as cursor:
             old = "SELECT NOT EXISTS (SELECT FROM logs WHERE at < (SELECT min(cutoff) FROM retention.retention_run)"
-            until(lambda: cursor.execute(f"{old}::timestamptz)") or cursor.fetchone()[0])
+            until(lambda: cursor.execute(f"{old}::timestamptz)") or cursor.fetchone()[0], 120)
     assert client.errors == []
     deleted = db.value("SELECT sum(rows_deleted)::int FROM retention.retention_run")
     # Each run beside the rest before it and the one after it: what the machine does meanwhile is in both.
