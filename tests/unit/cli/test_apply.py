@@ -61,6 +61,7 @@ def audit(site: Environment, host: str) -> dict[str, Any]:
     return dict(json.loads((site.project / f"{host}.audit").read_text()))
 
 
+@pytest.mark.faults
 def test_a_run_leaves_a_line_on_every_host(site: Environment) -> None:
     assert changes.apply(wanted(), as_json=False, verbosity=0) == DONE
     line = audit(site, "t-backup1")
