@@ -250,6 +250,16 @@ def dead_rows(host: Host, percent: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def interrupted_conversion(host: Host, days: int) -> Iterator[None]:
+    """A table that a conversion has left half done, and that refuses rows in so many days."""
+    cut = datetime.now(UTC).date() + timedelta(days=days)
+    host.sql("CREATE TABLE half (at date)")
+    host.sql(f"ALTER TABLE half ADD CONSTRAINT __pgpart_before_{cut:%Y%m%d} CHECK (at < '{cut}')")
+    yield
+    host.sql("DROP TABLE half")
+
+
+@contextlib.contextmanager
 def partitions(host: Host, days: int) -> Iterator[None]:
     """A table whose partitions reach that many days into the future."""
     host.sql("CREATE TABLE parts (at timestamp NOT NULL) PARTITION BY RANGE (at)")
@@ -408,6 +418,9 @@ CASES: list[tuple[str, Fake, dict[str, Any] | None, str]] = [
     ("partitions", lambda host: partitions(host, 90), None, "ok"),
     ("partitions", lambda host: partitions(host, 20), None, "warning"),
     ("partitions", lambda host: partitions(host, 3), None, "critical"),
+    ("interrupted_conversions", NOT_YET, None, "ok"),
+    ("interrupted_conversions", lambda host: interrupted_conversion(host, 40), None, "warning"),
+    ("interrupted_conversions", lambda host: interrupted_conversion(host, 3), None, "critical"),
     ("slow_statements", slow_statement, None, "ok"),
     ("slow_statements", slow_statement, {"warning": 5}, "warning"),
     ("slow_statements", slow_statement, {"critical": "5ms"}, "critical"),
@@ -679,6 +692,7 @@ def test_the_table_says_what_to_do_on_its_last_lines(host: Host) -> None:
     assert "See what has grown" in lines[-1]
 
 
+@pytest.mark.faults
 def test_the_history_is_bounded(host: Host) -> None:
     for _ in range(12):
         assert host.run("--record", HEALTH_HISTORY_LINES="8").returncode == 0
@@ -730,6 +744,7 @@ def test_prometheus_is_told_that_the_server_is_down(host: Host) -> None:
     assert 'mltrading_health_state{check="connections"} 3' in said
 
 
+@pytest.mark.faults
 def test_a_standby_that_streams_is_well_and_one_that_does_not_is_critical(host: Host, tmp_path: Path) -> None:
     with standby_of(host.server) as server:
         wait_for_replay(host.server, server)

@@ -265,7 +265,7 @@ def until_gone(db: Database) -> None:
 
 
 @pytest.mark.parametrize("job", ["daily", "weekly"])
-@pytest.mark.parametrize("end", ["kill", "terminate"])
+@pytest.mark.parametrize("end", ["kill", pytest.param("terminate", marks=pytest.mark.faults)])
 def test_what_a_killed_reindex_leaves_is_cleaned(db: Database, host: JobHost, end: str, job: str) -> None:
     db.execute(BLOATED)
     db.execute("VACUUM bloated")

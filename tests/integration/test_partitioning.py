@@ -377,7 +377,9 @@ def test_the_trading_declaration_finds_nothing_to_do_on_the_partitioned_table(
     server.drop_database(name)
 
 
-@pytest.mark.parametrize(("before", "after"), [("guide", "lean"), ("lean", "guide")])
+@pytest.mark.parametrize(
+    ("before", "after"), [("guide", "lean"), pytest.param("lean", "guide", marks=pytest.mark.faults)]
+)
 def test_the_declaration_is_exchanged_for_the_other_one_on_the_partitioned_table(
     db: Database, before: str, after: str
 ) -> None:
@@ -498,6 +500,7 @@ def report_conversion(db: Database, rows: int, seconds: float, clients: list[Cli
         print(f"  {action['seconds']:8.3f} s  {action['action']} {action['kind']} {action['name']}")  # noqa: T201
 
 
+@pytest.mark.faults
 def test_200_000_rows_are_partitioned_under_load(db15: Database) -> None:
     convert_under_load(db15, 200_000)
 

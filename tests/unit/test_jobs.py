@@ -22,8 +22,8 @@ def plugins() -> None:
     init_plugin_loader()
 
 
-def job_files(host: str, *jobs: dict[str, Any], **given: Any) -> dict[str, str]:
-    """All that the jobs have on a host, by path."""
+def evaluated(name: str, host: str, *jobs: dict[str, Any], **given: Any) -> Any:
+    """A variable of the role for the jobs of a host."""
     loader = DataLoader()
     loader.set_basedir(str(ROLE))
     variables = {
@@ -36,8 +36,12 @@ def job_files(host: str, *jobs: dict[str, Any], **given: Any) -> dict[str, str]:
         "common_jobs": list(jobs),
         **given,
     }
-    files = Templar(loader=loader, variables=variables).template(variables["__common_jobs_files"])
-    return {file["path"]: file["content"] for file in files}
+    return Templar(loader=loader, variables=variables).template(variables[name])
+
+
+def job_files(host: str, *jobs: dict[str, Any], **given: Any) -> dict[str, str]:
+    """All that the jobs have on a host, by path."""
+    return {file["path"]: file["content"] for file in evaluated("__common_jobs_files", host, *jobs, **given)}
 
 
 def cron_files(host: str, *jobs: dict[str, Any], **given: Any) -> dict[str, str]:
@@ -86,6 +90,18 @@ LATE = NIGHTLY | {"name": "weekly", "schedule": "10 3 * * 0", "time_limit": 1440
 )
 def test_a_job_has_no_more_time_than_the_window(job: dict[str, Any], given: dict[str, Any], limit: int) -> None:
     assert f"DBJOB_TIME_LIMIT={limit}\n" in settings_files("db1", job, **given)["weekly"]
+
+
+def test_the_job_of_the_months_goes_where_no_table_is_to_have_them() -> None:
+    tasks = DataLoader().load_from_file(str(PROJECT / "roles/mltrading/tasks/jobs.yml"))
+    (off,) = [task for task in tasks if task.get("when") == "not mltrading_partitions_enabled | bool"]
+    assert off["ansible.builtin.include_role"] == {"name": "common", "tasks_from": "jobs"}
+    found = {"stdout_lines": ["/etc/cron.d/mltrading-db-partitions", "ActiveState=active"]}
+    jobs, given = off["vars"]["common_jobs"], {"common_jobs_owner": off["vars"]["common_jobs_owner"]}
+    assert evaluated("__common_jobs_removed", "db1", *jobs, __common_jobs_found=found, **given) == ["partitions"]
+    files = job_files("db1", *jobs, **given)
+    assert "/usr/local/lib/mltrading-db/maintain_partitions" in files
+    assert [path for path in files if path.startswith("/etc/")] == []
 
 
 def test_a_job_of_every_minute_is_over_before_the_next() -> None:

@@ -76,6 +76,7 @@ def taken_over(site: Environment, host: str) -> str:
     return (site.project / f"{host}.state").read_text()
 
 
+@pytest.mark.faults
 def test_a_run_leaves_a_line_on_every_host(site: Environment) -> None:
     assert changes.apply(wanted(), as_json=False, verbosity=0) == DONE
     line = audit(site, "t-backup1")

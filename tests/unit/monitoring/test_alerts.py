@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from functools import cache
@@ -175,8 +176,9 @@ def wrong(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     tests = [promtool_test(name, series, [alert]) for name, (alert, series) in CASES.items()]
     tests.append(promtool_test("well", WELL, []))
     file = tmp_path_factory.mktemp("alerts") / "tests.yml"
+    # JSON is YAML too, and written in a hundredth of the time.
     file.write_text(
-        yaml.safe_dump({"rule_files": [str(path) for path in FILES], "evaluation_interval": "5m", "tests": tests})
+        json.dumps({"rule_files": [str(path) for path in FILES], "evaluation_interval": "5m", "tests": tests})
     )
     done = subprocess.run([PROMTOOL, "test", "rules", file], capture_output=True, text=True, check=False)
     said = done.stderr + done.stdout

@@ -75,7 +75,8 @@ class Removal:
             return
         columns = [str(column["name"]) for column in self.session.run(COLUMNS, [self.policy.oid])]
         name = archive_name(self.session, self.policy.name)
-        refuse_a_full_disk(self.given.archive, self.expected_bytes(), self.given.reserve)
+        if self.sight.expired:
+            refuse_a_full_disk(self.given.archive, self.expected_bytes(), self.given.reserve)
         archive = Archive(
             self.given.archive, f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}", columns, self.given.reserve
         )
