@@ -95,7 +95,7 @@ def pictures_of_load(environment: Environment) -> list[Picture]:
         ),
         over_time(hosts, "connections", "Connections in use", "Of those that max_connections leaves to clients."),
         over_time(hosts, "index_hit_ratio", "Index pages found in memory",
-                  "Since the last reset; below 95 % needs a look."),
+                  "Of the hour before each point; below 95 % needs a look."),
     ]  # fmt: skip
 
 
