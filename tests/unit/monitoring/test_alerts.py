@@ -182,6 +182,14 @@ def promtool_test(name: str, series: Series, firing: list[str]) -> dict[str, Any
     }  # fmt: skip
 
 
+def cases_of(said: str, *, failed: bool) -> dict[str, str]:
+    """What promtool says of each failed case, by its name. None is lost to how it writes them: each has one `got`."""
+    found = re.findall(r'^ +expr: .*?"case ([^"\\]+).*?$\n(.*?)(?=^ +expr: |\Z)', said, re.MULTILINE | re.DOTALL)
+    assert len(dict(found)) == len(re.findall(r"^ +got:", said, re.MULTILINE)), said
+    assert failed == bool(found), said
+    return dict(found)
+
+
 @pytest.fixture(scope="module")
 def wrong(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What promtool says of every case that is not as expected, by its name."""
@@ -193,11 +201,16 @@ def wrong(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     )
     done = subprocess.run([PROMTOOL, "test", "rules", file], capture_output=True, text=True, check=False)
     said = done.stderr + done.stdout
-    found = re.findall(r'^ +expr: .*?"case ([^"\\]+).*?$\n(.*?)(?=^ +expr: |\Z)', said, re.MULTILINE | re.DOTALL)
-    # Each failed case is one whose name was found: none is lost to how promtool writes it.
-    assert len(found) == len(re.findall(r"^ +FAILED:", said, re.MULTILINE)), said
-    assert (done.returncode == 0) == (not found), said
-    return dict(found)
+    return cases_of(said, failed=done.returncode != 0)
+
+
+def test_a_failure_whose_case_is_not_recognized_is_one() -> None:
+    known = '    expr: "x{y!=\\"case a\\"}", time: 1m,\n        exp: 1\n        got: 2\n'
+    assert list(cases_of(known, failed=True)) == ["a"]
+    with pytest.raises(AssertionError):
+        cases_of(known + known.replace("case a", "b"), failed=True)
+    with pytest.raises(AssertionError):
+        cases_of("rules.yml: does not parse", failed=True)
 
 
 def test_a_host_that_is_well_raises_no_alert(wrong: dict[str, str]) -> None:
