@@ -30,7 +30,7 @@ TRADING_CHECKS = [
     for check in yaml.safe_load((TRADING / "defaults/main/health.yml").read_text())["mltrading_health_checks"]
     if "queries" not in check
 ]
-FROM_FILES = {"disk", "certificates", "backup_age", "dump_age", "drill_age", "job_failures", "job_overdue"}
+FROM_FILES = {"bloat", "disk", "certificates", "backup_age", "dump_age", "drill_age", "job_failures", "job_overdue"}
 OPTIONS = {
     "shared_preload_libraries": "pg_stat_statements", "archive_mode": "on", "archive_command": "true",
     "max_wal_senders": "10",
@@ -323,6 +323,20 @@ def job(name: str, **status: Any) -> Fake:
     return made
 
 
+def bloated(percent: float, age: float = 0, state: str = "ok") -> Fake:
+    """What the weekly maintenance has left."""
+
+    @contextlib.contextmanager
+    def made(host: Host) -> Iterator[None]:
+        host.job("maintenance_weekly", state=state)
+        one = {"name": "public.idx", "kind": "index", "bytes": 2**24, "percent": percent}
+        kept = {"time": time.time() - age, "database": "app", "measured": [one, one | {"name": "b", "percent": 3}]}
+        host.write("var/lib/mltrading-db/reports/bloat.measured", json.dumps(kept))
+        yield
+
+    return made
+
+
 def ago(**time_ago: float) -> str:
     """A time of a status."""
     return (datetime.now(UTC) - timedelta(**time_ago)).isoformat()
@@ -407,6 +421,11 @@ CASES: list[tuple[str, Fake, dict[str, Any] | None, str]] = [
     ("dead_rows", NOT_YET, None, "ok"),
     ("dead_rows", lambda host: dead_rows(host, 30), None, "warning"),
     ("dead_rows", lambda host: dead_rows(host, 50), None, "critical"),
+    ("bloat", bloated(30), None, "ok"),
+    ("bloat", bloated(60), None, "warning"),
+    ("bloat", bloated(80), None, "critical"),
+    ("bloat", bloated(80, state="not_my_role"), None, "not_configured"),
+    ("bloat", bloated(30, age=10 * 86400), None, "unknown"),
     ("partitions", lambda host: partitions(host, 90), None, "ok"),
     ("partitions", lambda host: partitions(host, 20), None, "warning"),
     ("partitions", lambda host: partitions(host, 3), None, "critical"),
@@ -438,7 +457,7 @@ def test_the_check_says_what_is_so(
         report = host.report("--check", name)
     check = report["checks"][0]
     assert check["state"] == state, check
-    assert report["exit_code"] == {"ok": 0, "warning": 1, "critical": 2}[state]
+    assert report["exit_code"] == {"ok": 0, "not_configured": 0, "warning": 1, "critical": 2, "unknown": 3}[state]
 
 
 def test_every_check_with_levels_is_seen_in_each_state() -> None:
@@ -458,7 +477,7 @@ def test_the_subject_that_a_host_has_not_is_not_configured_and_no_alarm(host: Ho
     states = {check["name"]: check["state"] for check in report["checks"]}
     absent = {
         "certificates", "replication_links", "replication_lag_bytes", "replication_lag_seconds", "slot_retained",
-        "slot_room", "backup_age", "dump_age", "drill_age", "job_failures", "job_overdue", "partitions",
+        "slot_room", "backup_age", "dump_age", "drill_age", "job_failures", "job_overdue", "partitions", "bloat",
     }  # fmt: skip
     assert {name for name, state in states.items() if state == "not_configured"} == absent
     assert {name for name, state in states.items() if state == "no_data"} == {

@@ -29,7 +29,7 @@ TRADING = [
         "mltrading_health_checks"
     ]
 ]
-FILES = ("disk", "certificates", "backup_age", "dump_age", "drill_age", "job_failures", "job_overdue")
+FILES = ("bloat", "disk", "certificates", "backup_age", "dump_age", "drill_age", "job_failures", "job_overdue")
 OPERATIONS = {"load_core_features": 14, "predict": 54, "dashboard_summary": 72, "fetch_market_data": 426}
 INDEXES = {
     "idx_features_symbol_version_covering": 184_210, "idx_features_symbol_recent": 92_400,
