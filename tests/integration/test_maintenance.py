@@ -219,7 +219,7 @@ def test_an_index_with_much_bloat_is_rebuilt_and_no_other(db: Database, host: Jo
 
 def test_what_is_bloat_after_a_week_is_kept_for_the_checks(db: Database, host: JobHost) -> None:
     db.execute("CREATE TABLE worn (n int, t text) WITH (autovacuum_enabled = false)")
-    db.execute("INSERT INTO worn SELECT n, repeat('x', 100) FROM generate_series(1, 120000) n")
+    db.execute("INSERT INTO worn SELECT n, repeat('x', 40) FROM generate_series(1, 400000) n")
     db.execute("CREATE INDEX worn_n ON worn (n)")
     db.execute("DELETE FROM worn WHERE n % 4 <> 0")
     db.execute("VACUUM worn")
