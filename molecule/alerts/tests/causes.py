@@ -129,12 +129,13 @@ def invalid_index(cluster: Cluster) -> Iterator[None]:
     "SlowStatements", "db1", "a statement that takes 1.1 s is called 100 times", "it is called 200 times and is fast"
 )
 def slow_statement(cluster: Cluster) -> Iterator[None]:
-    """Four clients, so that it takes half a minute."""
+    """Four clients, so that it takes half a minute; not as the superuser, whose statements are nobody's."""
     psql = f"runuser -u postgres -- psql -X -q -o /dev/null -d {DATABASE}"
-    slow = "yes 'SELECT pg_sleep(1.1);' | head -n 25"
-    cluster.db1.do(f"cd /; for n in 1 2 3 4; do {slow} | {psql} & done; wait")
+    role = "SET ROLE mltrading_rw;"
+    slow = f"(echo '{role}'; yes 'SELECT pg_sleep(1.1);' | head -n 25) | {psql}"
+    cluster.db1.do(f"cd /; for n in 1 2 3 4; do {slow} & done; wait")
     yield
-    cluster.db1.do(f"cd /; yes 'SELECT pg_sleep(0);' | head -n 200 | {psql}")
+    cluster.db1.do(f"cd /; (echo '{role}'; yes 'SELECT pg_sleep(0);' | head -n 200) | {psql}")
 
 
 @cause("QueryTime", "db1", "an operation logs 30 calls of 4 s", "it logs 200 of 5 ms")

@@ -184,6 +184,16 @@ def test_the_table_ends_with_the_state(
     assert capsys.readouterr().out.startswith(first)
 
 
+def test_a_page_is_for_its_owner_alone_also_where_another_one_was(tmp_path: Path) -> None:
+    file, page = tmp_path / "answers.json", tmp_path / "page.html"
+    file.write_text(json.dumps({"environment": "lab", "hosts": {"db1": EMPTY}}))
+    page.write_text("old")
+    page.chmod(0o644)
+    assert program.main(["page", str(file), str(page)]) == 0
+    assert page.stat().st_mode & 0o777 == 0o600
+    assert "PostgreSQL of lab" in page.read_text()
+
+
 def pixels(path: Path) -> tuple[int, int, list[bytes]]:
     """Width, height and the rows of a PNG of 8 bits a channel, as Chromium writes it."""
     data, at, packed = path.read_bytes(), 8, b""
