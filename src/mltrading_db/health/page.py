@@ -80,7 +80,9 @@ def over_time(hosts: list[Host], name: str, title: str, caption: str) -> Picture
     # The worst of all hosts, by their last values; how many there are besides is said.
     outward = 1 if check and check["below"] else -1
     left_out = max(0, len(found) - MOST_LINES)
-    found = dict(sorted(found.items(), key=lambda pair: outward * pair[1][-1][1])[:MOST_LINES])
+    worst = sorted(found, key=lambda name: outward * found[name][-1][1])[:MOST_LINES]
+    # By name, so that a host has the same colour in each picture.
+    found = {name: found[name] for name in sorted(worst)}
     if left_out:
         caption = f"{caption} The {MOST_LINES} worst; {left_out} more are not drawn."
     if check is None or not found:
