@@ -13,7 +13,7 @@ LOGS = "/var/log/postgresql"
 SILENCED = "/etc/cron.d/mltrading-db-pgbouncer_metrics"
 BACKUPS = "/etc/cron.d/mltrading-db-backup_*"
 # cron passes over a file that others may write to, once it reads the folder anew; the file itself is as old as before.
-PASS_OVER = "chmod {} {}; touch /etc/cron.d"
+CHMOD = "chmod {} {}; touch /etc/cron.d"
 UNIT = "alerts-clients"
 LOGGED = """
 INSERT INTO performance_logs (operation_name, duration_ms, status, component)
@@ -61,9 +61,9 @@ def logged(node: Node, operation: str, status: str, calls: int, ms: int) -> None
 @cause("BackupAge", "backup1", "no backup is taken any more", "`dbjob backup_full`")
 def no_backup(cluster: Cluster) -> Iterator[None]:
     """The level is five minutes here, and two days where it is shipped; the last backup is the scenario's own."""
-    cluster.backup1.do(PASS_OVER.format("g+w", BACKUPS))
+    cluster.backup1.do(CHMOD.format("g+w", BACKUPS))
     yield
-    cluster.backup1.do(PASS_OVER.format("g-w", BACKUPS))
+    cluster.backup1.do(CHMOD.format("g-w", BACKUPS))
     run = cluster.backup("full")
     assert run.returncode == 0, run.stdout + run.stderr
 
@@ -176,9 +176,9 @@ def full_disk(cluster: Cluster) -> Iterator[None]:
 @cause("JobOverdue", "db1", "cron passes over a job's file, as others may write to it", "they may not")
 def job_silent(cluster: Cluster) -> Iterator[None]:
     """What cron(8) refuses; the level is two minutes here, and fifteen where it is shipped."""
-    cluster.db1.do(PASS_OVER.format("g+w", SILENCED))
+    cluster.db1.do(CHMOD.format("g+w", SILENCED))
     yield
-    cluster.db1.do(PASS_OVER.format("g-w", SILENCED))
+    cluster.db1.do(CHMOD.format("g-w", SILENCED))
 
 
 @cause("HealthSilent", "db2", "cron is stopped", "it is started")
