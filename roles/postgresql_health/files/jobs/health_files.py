@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from health_backups import backups, drills
 from health_certificates import certificates
 from health_checks import ROOT, STATE, Check, Rows, row
 from health_server import NO_ANSWER, Server
@@ -203,6 +204,6 @@ def bloat(_check: Check, _server: Server, _settings: dict[str, Any]) -> Rows:
 
 # By the names that checks.yml has.
 PROBES = {
-    "bloat": bloat, "certificates": certificates, "disk": disk, "job_age": job_age, "job_failures": job_failures,
-    "job_overdue": job_overdue,
+    "backups": backups, "bloat": bloat, "certificates": certificates, "disk": disk, "drills": drills,
+    "job_age": job_age, "job_failures": job_failures, "job_overdue": job_overdue,
 }  # fmt: skip
