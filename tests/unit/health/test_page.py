@@ -20,6 +20,7 @@ from mltrading_db.health import __main__ as program
 from mltrading_db.health.answers import Environment, read
 from mltrading_db.health.page import rendered, with_code
 
+PROJECT = Path(__file__).resolve().parents[3]
 CHROMIUM = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -256,3 +257,11 @@ def test_the_page_fits_on_a_phone(page: str, tmp_path: Path, wider: bool, said: 
         f'<title></title><iframe src="{inner.name}" style="width: 390px; height: 844px; border: 0"></iframe>'
     )
     assert browse(outer, tmp_path / "page.png", "700,900", "--allow-file-access-from-files") == said
+
+
+def test_the_picture_of_the_readme_is_drawn_by_the_script(tmp_path: Path) -> None:
+    drawn = tmp_path / "health.png"
+    subprocess.run([PROJECT / "lab/screenshot", drawn], check=True, capture_output=True, timeout=300)
+    width, height, rows = pixels(drawn)
+    assert (width, height) == pixels(PROJECT / "docs/images/health.png")[:2]
+    assert len(set(rows)) > height / 4
