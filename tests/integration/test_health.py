@@ -30,7 +30,18 @@ TRADING_CHECKS = [
     for check in yaml.safe_load((TRADING / "defaults/main/health.yml").read_text())["mltrading_health_checks"]
     if "queries" not in check
 ]
-FROM_FILES = {"bloat", "disk", "certificates", "backup_age", "dump_age", "drill_age", "job_failures", "job_overdue"}
+FROM_FILES = {
+    "backups",
+    "drills",
+    "bloat",
+    "disk",
+    "certificates",
+    "backup_age",
+    "dump_age",
+    "drill_age",
+    "job_failures",
+    "job_overdue",
+}
 OPTIONS = {
     "shared_preload_libraries": "pg_stat_statements", "archive_mode": "on", "archive_command": "true",
     "max_wal_senders": "10",
@@ -909,3 +920,43 @@ def test_a_slot_that_keeps_rows_is_an_old_transaction(host: Host) -> None:
     host.sql("DROP TABLE busy; SELECT pg_drop_replication_slot('held')")
     assert {row["item"]: row["value"] for row in first["rows"]}["slot held"] == 0
     assert (check["state"], check["rows"][0]["item"], check["value"] >= 2) == ("warning", "slot held", True)
+
+
+PGBACKREST = """#!/bin/sh
+[ "$1 $2" = "info --output=json" ] || exit 9
+cat <<'END'
+[{"name": "mltrading", "backup": [
+ {"label": "20261122-013000F", "type": "full", "timestamp": {"start": 1795311000, "stop": 1795311250}, "error": false,
+  "info": {"size": 5000000000, "delta": 5000000000, "repository": {"delta": 900000000}}},
+ {"label": "20261122-013000F_20261123-013000D", "type": "diff", "timestamp": {"start": 1795397400, "stop": 1795397420},
+  "error": true, "info": {"size": 5100000000, "delta": 90000000, "repository": {"delta": 20000000}}}]}]
+END
+"""
+
+
+def test_the_backups_are_those_that_pgbackrest_has_the_newest_first(host: Host) -> None:
+    host.write("bin/pgbackrest", PGBACKREST)
+    (host.root / "bin/pgbackrest").chmod(0o755)
+    environment = {"PATH": f"{host.root / 'bin'}:{os.environ['PATH']}"}
+    assert json.loads(host.run("--json", "--check", "backups", **environment).stdout)["checks"][0]["rows"] == []
+    host.job("backup_full")
+    rows = json.loads(host.run("--json", "--check", "backups", **environment).stdout)["checks"][0]["rows"]
+    assert [(row["type"], row["duration_seconds"], row["repository_bytes"]) for row in rows] == [
+        ("diff", 20, 20_000_000), ("full", 250, 900_000_000),
+    ]  # fmt: skip
+    assert rows[0]["detail"] == "damaged pages were found"
+    host.write("bin/pgbackrest", "#!/bin/sh\necho 'ERROR: [041]: no repository' >&2\nexit 41\n")
+    check = json.loads(host.run("--json", "--check", "backups", **environment).stdout)["checks"][0]
+    assert (check["state"], "no repository" in check["text"]) == ("unknown", True)
+
+
+def test_the_last_drill_is_told_by_what_it_measured(host: Host) -> None:
+    host.job("drill_restore")
+    assert host.report("--check", "drills")["checks"][0]["rows"] == []
+    text = "".join(
+        f"# HELP mltrading_drill_{name} x\nmltrading_drill_{name} {value}\n"
+        for name, value in (("ok", 1), ("recovery_point_seconds", 31.5), ("recovery_time_seconds", 42.0))
+    )
+    host.write("var/lib/mltrading-db/metrics/drill_restore_result.prom", text, age=3600)
+    drill = host.report("--check", "drills")["checks"][0]["rows"][0]
+    assert (drill["ok"], drill["recovery_point_seconds"], drill["recovery_time_seconds"]) == (True, 31.5, 42.0)

@@ -205,6 +205,37 @@ def facts(host: Host) -> str:
     return ", ".join(f"{label} {check['shown']}" for label, check in checks if check and check["state"] in ORDER)
 
 
+def backups(environment: Environment) -> list[dict[str, str]]:
+    """The backups of every repository, the newest first, as a person reads them."""
+    rows = [(host.name, row) for host in environment.hosts for row in host.rows("backups")]
+    return [
+        {
+            "host": name, "label": row["item"], "type": row["type"], "detail": row["detail"],
+            "when": when(datetime.fromisoformat(row["started"]).timestamp()),
+            "took": charts.seconds_text(row["duration_seconds"]),
+            "database": charts.bytes_text(row["database_bytes"]), "kept": charts.bytes_text(row["repository_bytes"]),
+        }
+        for name, row in sorted(rows, key=lambda pair: str(pair[1]["started"]), reverse=True)
+    ]  # fmt: skip
+
+
+def drills(environment: Environment) -> list[str]:
+    """What the last drill of every repository measured, a sentence each."""
+    said = []
+    for host in environment.hosts:
+        for row in host.rows("drills"):
+            at = when(datetime.fromisoformat(row["finished"]).timestamp())
+            point, took = row["recovery_point_seconds"], row["recovery_time_seconds"]
+            if row["ok"] and point is not None and took is not None:
+                said.append(
+                    f"The restore drill on {host.name} at {at}: back after {charts.seconds_text(took)} (recovery time),"
+                    f" with all but the last {charts.seconds_text(point)} (recovery point)."
+                )
+            else:
+                said.append(f"The restore drill on {host.name} at {at} did not find all well.")
+    return said
+
+
 def jobs(environment: Environment) -> list[dict[str, Any]]:
     """Every job of every host: how it did, and whether it is late."""
     found = []
@@ -244,6 +275,8 @@ def rendered(environment: Environment) -> str:
         load=pictures_of_load(environment),
         data=pictures_of_data(environment),
         safety=pictures_of_safety(environment),
+        backups=backups(environment),
+        drills=drills(environment),
         jobs=jobs(environment),
         checks=[(name, title) for name, title in environment.check_names().items() if has_levels(environment, name)],
     )

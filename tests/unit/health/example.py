@@ -29,7 +29,18 @@ TRADING = [
         "mltrading_health_checks"
     ]
 ]
-FILES = ("bloat", "disk", "certificates", "backup_age", "dump_age", "drill_age", "job_failures", "job_overdue")
+FILES = (
+    "backups",
+    "drills",
+    "bloat",
+    "disk",
+    "certificates",
+    "backup_age",
+    "dump_age",
+    "drill_age",
+    "job_failures",
+    "job_overdue",
+)
 OPERATIONS = {"load_core_features": 14, "predict": 54, "dashboard_summary": 72, "fetch_market_data": 426}
 INDEXES = {
     "idx_features_symbol_version_covering": 184_210, "idx_features_symbol_recent": 92_400,
@@ -117,6 +128,19 @@ def file_rows(host: str) -> dict[str, list[dict[str, Any]]]:
         found["dump_age"] = [row("dump", 5.7 * 3600, "dump")]
     if host == "backup1":
         found |= {"backup_age": [row("backup_full, backup_diff", 6.9 * 3600, "backup_diff")]}
+        found["backups"] = [
+            {"item": label, "type": kind, "started": datetime.fromtimestamp(NOW - age, UTC).isoformat(),
+             "duration_seconds": took, "database_bytes": int(5.6 * GB), "repository_bytes": int(size), "detail": ""}
+            for label, kind, age, took, size in (
+                ("20261122-013000F_20261124-013000D", "diff", 23_400, 41, 96 * MB),
+                ("20261122-013000F_20261123-013000D", "diff", 109_800, 38, 88 * MB),
+                ("20261122-013000F", "full", 196_200, 312, 1.3 * GB),
+            )
+        ]  # fmt: skip
+        found["drills"] = [{
+            "item": "drill_restore", "finished": datetime.fromtimestamp(NOW - 276_480, UTC).isoformat(), "ok": True,
+            "recovery_point_seconds": 27.4, "recovery_time_seconds": 96.2,
+        }]  # fmt: skip
         found |= {"drill_age": [row("drill_restore", 3.2 * 86400, "drill_restore")]}
     return found
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from health_backups import PROGRAM, newest_kept
+from health_backups import CONFIGURATION, backups, drills, newest_kept
 from health_certificates import certificates
 from health_checks import ROOT, STATE, Check, Rows, row
 from health_server import NO_ANSWER, Server
@@ -92,7 +92,7 @@ def job_age(check: Check, _server: Server, settings: dict[str, Any]) -> Rows:
     if not successes and not schedules:
         return gone
     item = ", ".join(check.jobs)
-    if check.kept and successes and PROGRAM.exists():
+    if check.kept and successes and CONFIGURATION.exists():
         kept = newest_kept()
         if kept is None:
             return [row(item, None, "the repository has none any more") | {"state": "critical"}, *gone]
@@ -210,6 +210,6 @@ def bloat(_check: Check, _server: Server, _settings: dict[str, Any]) -> Rows:
 
 # By the names that checks.yml has.
 PROBES = {
-    "bloat": bloat, "certificates": certificates, "disk": disk, "job_age": job_age, "job_failures": job_failures,
-    "job_overdue": job_overdue,
+    "backups": backups, "bloat": bloat, "certificates": certificates, "disk": disk, "drills": drills,
+    "job_age": job_age, "job_failures": job_failures, "job_overdue": job_overdue,
 }  # fmt: skip
