@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
-from harness import DATABASE, Cluster, Node
+from harness import DATABASE, SCRIPTS, Cluster, Node
 
 TABLE = "public.market_data"
 LOGS = "/var/log/postgresql"
@@ -21,6 +23,10 @@ INSERT INTO performance_logs (operation_name, duration_ms, status, component)
 SELECT :'operation', :ms, :'status', 'api' FROM generate_series(1, :calls);
 INSERT INTO error_logs (error_type, error_message, component)
 SELECT 'ConnectionError', 'connection reset', 'api' FROM generate_series(1, :calls) WHERE :'status' <> 'success';
+"""
+CALLED = """
+SET ROLE mltrading_rw;
+SELECT format('SELECT pg_sleep(%s)', :'seconds') FROM generate_series(1, :times) \\gexec
 """
 Make = Callable[[Cluster], AbstractContextManager[None]]
 
@@ -57,6 +63,12 @@ def logged(node: Node, operation: str, status: str, calls: int, ms: int) -> None
     """Rows of an application that logs its operations; each that failed has its row in error_logs too."""
     values = {"operation": operation, "status": status, "calls": calls, "ms": ms}
     node.sql("".join(f"\\set {name} {value}\n" for name, value in values.items()) + LOGGED, DATABASE)
+
+
+def called(node: Node, times: int, seconds: str) -> None:
+    """A statement that waits, called again and again; not as the superuser, whose statements are nobody's."""
+    values = {"times": times, "seconds": seconds}
+    node.sql("".join(f"\\set {name} {value}\n" for name, value in values.items()) + CALLED, DATABASE)
 
 
 @cause("BackupAge", "backup1", "no backup is taken any more", "`dbjob backup_full`")
@@ -131,13 +143,11 @@ def invalid_index(cluster: Cluster) -> Iterator[None]:
     "SlowStatements", "db1", "a statement that takes 1.1 s is called 100 times", "it is called 200 times and is fast"
 )
 def slow_statement(cluster: Cluster) -> Iterator[None]:
-    """Four clients, so that it takes half a minute; not as the superuser, whose statements are nobody's."""
-    role = "SET ROLE mltrading_rw; SELECT"
-    psql = f"runuser -u postgres -- psql -X -q -o /dev/null -d {DATABASE}"
-    slow = f"{psql} <<< \"{role} 'SELECT pg_sleep(1.1)' FROM generate_series(1, 25) \\gexec\""
-    cluster.db1.do(f"cd /; for n in 1 2 3 4; do {slow} & done; wait")
+    """Four clients, so that it takes half a minute."""
+    with ThreadPoolExecutor(4) as clients:
+        list(clients.map(lambda _: called(cluster.db1, 25, "1.1"), range(4)))
     yield
-    cluster.db1.do(f"cd /; {psql} <<< \"{role} 'SELECT pg_sleep(0)' FROM generate_series(1, 200) \\gexec\"")
+    called(cluster.db1, 200, "0.0")
 
 
 @cause("QueryTime", "db1", "an operation takes 4 s, by its log", "it takes 5 ms, four times as often")
@@ -182,9 +192,13 @@ def job_silent(cluster: Cluster) -> Iterator[None]:
     cluster.db1.do(CHMOD.format("g-w", SILENCED))
 
 
-@cause("HealthSilent", "db2", "cron is stopped", "it is started")
+@cause("HealthSilent", "db2", "cron is stopped", "it is started, and what it has missed is run")
 def host_silent(cluster: Cluster) -> Iterator[None]:
     """No job of the host runs, that of the checks neither."""
     cluster.db2.do("systemctl stop cron")
     yield
     cluster.db2.do("systemctl start cron")
+    report = json.loads(cluster.db2.run("health --json --check job_overdue").stdout)
+    for row in report["checks"][0]["rows"]:
+        if row["value"]:
+            cluster.db2.run(f"{SCRIPTS}/dbjob {row['item']}")
