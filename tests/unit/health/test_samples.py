@@ -127,6 +127,7 @@ def test_an_alarm_ends_when_its_cause_is_an_hour_old(clock: list[float], tmp_pat
     assert values[-1] == 100
     kept = json.loads((tmp_path / "health/sample_table_hit_ratio.json").read_text())
     assert len(kept) <= WINDOW / 300 + 2
+    assert [path.name for path in (tmp_path / "health").iterdir()] == ["sample_table_hit_ratio.json"]
 
 
 def test_a_sample_that_is_too_old_or_cut_short_is_none(clock: list[float], tmp_path: Path) -> None:

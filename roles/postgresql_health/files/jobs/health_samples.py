@@ -7,6 +7,7 @@ health_metrics takes one each minute. A check that has no older sample yet has n
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -136,7 +137,8 @@ def sampled(check: Check, rows: Rows) -> Rows:
     found, sample = look(rows, kept, now)
     if not kept or now - kept[-1]["time"] >= apart:
         within = [one for one in kept if one["time"] > now - WINDOW - apart]
-        partial = path.with_suffix(".partial")
+        # Two jobs may look at the same moment.
+        partial = path.with_suffix(f".{os.getpid()}.partial")
         # What was found is told although it cannot be kept: the next sample is compared with older ones.
         with suppress(OSError):
             partial.write_text(json.dumps([*within, sample | {"time": now}]), encoding="utf-8")
