@@ -243,6 +243,23 @@ def test_an_index_with_much_bloat_is_rebuilt_and_no_other(db: Database, host: Jo
     assert [title for title in steps(host) if title.startswith("REINDEX")] == []
 
 
+def test_what_is_bloat_after_a_week_is_kept_for_the_checks(db: Database, host: JobHost) -> None:
+    db.execute("CREATE TABLE worn (n int, t text) WITH (autovacuum_enabled = false)")
+    db.execute("INSERT INTO worn SELECT n, repeat('x', 40) FROM generate_series(1, 400000) n")
+    db.execute("CREATE INDEX worn_n ON worn (n)")
+    db.execute("DELETE FROM worn WHERE n % 4 <> 0")
+    db.execute("VACUUM worn")
+    succeeded(host.run(db, "run_maintenance", "weekly"))
+    kept = json.loads((host.folder / "reports" / "bloat.measured").read_text())
+    assert kept["database"] == db.name
+    measured = {row["name"]: (row["kind"], row["percent"]) for row in kept["measured"]}
+    assert measured["public.worn"][0] == "table"
+    assert 65 < measured["public.worn"][1] < 80
+    # It was rebuilt before.
+    assert measured["public.worn_n"][0] == "index"
+    assert measured["public.worn_n"][1] < 10
+
+
 def test_an_index_that_is_filled_as_it_should_be_is_left(db: Database, host: JobHost) -> None:
     db.execute("CREATE TABLE full_one AS SELECT n FROM generate_series(1, 200000) n")
     db.execute("CREATE INDEX ON full_one (n); CREATE INDEX half ON full_one (n) WITH (fillfactor = 50)")

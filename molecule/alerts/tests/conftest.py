@@ -75,7 +75,8 @@ def storm(cluster: Cluster) -> Storm:
         ends = {}
         for cause in CAUSES:
             storm.made[cause.alert] = time.monotonic()
-            ends[cause] = everything.enter_context(ExitStack())
+            ends[cause] = ExitStack()
+            everything.callback(ends[cause].close)
             ends[cause].enter_context(cause.make(cluster))
         storm.watch.until(lambda: storm.watch.has_all(expected), FIRE)
         storm.ask_peers(cluster, "storm")

@@ -6,7 +6,14 @@ from conftest import Storm
 from harness import Cluster
 
 # What follows from the faults beside the alerts that are meant.
-FOLLOW = {"ReplicationLagSeconds", "ReplicationLagBytes", "ArchiveBacklog", "JobFailures", "PoolerDownAbsent"}
+FOLLOW = {
+    "ReplicationLagSeconds",
+    "ReplicationLagBytes",
+    "ArchiveBacklog",
+    "JobFailures",
+    "JobOverdue",
+    "PoolerDownAbsent",
+}
 named = pytest.mark.parametrize("cause", CAUSES, ids=[cause.alert for cause in CAUSES])
 
 

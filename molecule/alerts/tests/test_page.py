@@ -101,7 +101,7 @@ def test_the_errors_are_those_of_the_table(cluster: Cluster, page: Page) -> None
 def test_the_jobs_are_those_of_the_hosts(cluster: Cluster, page: Page) -> None:
     jobs = re.search(r"<h2>Jobs</h2>(.*?)</section>", page.text, re.DOTALL)
     assert jobs
-    listed = re.findall(r'<td class="name">(\w+)</td><td>([\w-]+)</td>', jobs[1])
+    listed = re.findall(r'<td class="name">(\w+)</td><td data-label="on">([\w-]+)</td>', jobs[1])
     scheduled = {
         (name.removeprefix("mltrading-db-"), node.name)
         for node in cluster.nodes

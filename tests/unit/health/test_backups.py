@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import health_backups
 import health_files
 import pytest
 from health_checks import Check, judged
@@ -31,8 +31,8 @@ def age(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Age:
     """The row of the check where the job succeeded an hour ago, by what the repository says."""
     monkeypatch.setattr(health_files, "CRON", tmp_path)
     monkeypatch.setattr(health_files, "STATE", tmp_path)
-    for module in (health_files, health_backups):
-        monkeypatch.setattr(module, "PROGRAM", tmp_path / "pgbackrest")
+    monkeypatch.setattr(health_files, "CONFIGURATION", tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     (tmp_path / "mltrading-db-backup_full").write_text("30 22 * * * root dbjob backup_full\n")
     (tmp_path / "status").mkdir()
     succeeded = datetime.fromtimestamp(time.time() - HOUR, UTC).isoformat()
@@ -73,5 +73,5 @@ def test_where_all_backups_were_deleted_is_critical(age: Age) -> None:
 
 
 def test_a_repository_that_does_not_answer_is_unknown(age: Age) -> None:
-    with pytest.raises(RuntimeError, match="info --output=json: no such stanza"):
+    with pytest.raises(RuntimeError, match="pgbackrest info: no such stanza"):
         age("echo no such stanza >&2; exit 56")

@@ -162,6 +162,10 @@ def plan(node: str, pages: int, **more: Any) -> dict[str, Any]:
                      ["78 visits to the table for 100 rows: it needs a VACUUM"], id="heap fetches"),
         pytest.param(plan("Index Scan", 50, **{"Index Name": "a"}), {"indexes": ["a"], "buffers": 20},
                      ["reads 50 pages, expected at most 20"], id="more pages"),
+        pytest.param(plan("Index Scan", 214, **{"Index Name": "a"}), {"indexes": ["a"], "pages_per_row": 1.5}, [],
+                     id="pages as its rows need"),
+        pytest.param(plan("Index Scan", 215, **{"Index Name": "a"}), {"indexes": ["a"], "pages_per_row": 1.5},
+                     ["reads 215 pages, expected at most 214"], id="more pages than its rows need"),
     ],
 )  # fmt: skip
 def test_a_plan_is_compared_with_the_expected_one(

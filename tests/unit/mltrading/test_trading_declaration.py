@@ -180,6 +180,9 @@ def test_the_catalogue_names_only_indexes_that_are_declared_or_come_with_a_table
     carried = {name for text in TABLES.values() for name in re.findall(r"(?:CREATE INDEX|CONSTRAINT) (\w+)", text)}
     named = {index for query in CATALOGUE for index in query["indexes"]}
     assert named - set(GUIDE) - carried == set()
+    lean = {index for query in CATALOGUE for index in query.get("lean", {}).get("indexes", [])}
+    assert lean
+    assert lean - {index["name"] for index in DEFAULTS["mltrading_index_sets"]["lean"]} == set()
 
 
 def test_nothing_is_loaded_unless_somebody_asks_for_it() -> None:

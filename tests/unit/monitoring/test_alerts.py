@@ -94,6 +94,19 @@ BY_HAND: dict[str, list[tuple[str, Series]]] = {
     "PoolerClientsWait warning": [
         ("for long", WELL | {next(series for series in WELL if "maxwait" in series): f"6x{LONG}"}),
     ],
+    "PoolerClientsWaitAbsent warning": [("the pools are not told", without("maxwait"))],
+    "JobHangsAbsent warning": [
+        ("of running jobs", without("mltrading_job_running")), ("of their limits", without("mltrading_job_time_limit")),
+        ("of their last run", without("mltrading_job_last_run")),
+    ],
+    "JobRunsNowhereAbsent warning": [("no job says", without('mltrading_job_not_my_role{instance="db1"'))],
+    "TextfileBrokenAbsent warning": [("no file is read", without("node_textfile"))],
+    "AlertsAreNotSentAbsent warning": [
+        ("of Alertmanager", without("failed_total")), ("of Prometheus", without("errors_total")),
+    ],
+    "ConfigurationIsOldAbsent warning": [
+        (name, without(f"{name}_config_last_reload")) for name in ("prometheus", "alertmanager")
+    ],
     "HealthSilent critical": [
         ("the checks do not run any more", WELL | {'mltrading_health_timestamp_seconds{instance="db1"}': OLD}),
         ("the checks have never run", without("mltrading_health_timestamp")),
@@ -170,6 +183,14 @@ def promtool_test(name: str, series: Series, firing: list[str]) -> dict[str, Any
     }  # fmt: skip
 
 
+def cases_of(said: str, *, failed: bool) -> dict[str, str]:
+    """What promtool says of each failed case, by its name. None is lost to how it writes them: each has one `got`."""
+    found = re.findall(r'^ +expr: .*?"case ([^"\\]+).*?$\n(.*?)(?=^ +expr: |\Z)', said, re.MULTILINE | re.DOTALL)
+    assert len(dict(found)) == len(re.findall(r"^ +got:", said, re.MULTILINE)), said
+    assert failed == bool(found), said
+    return dict(found)
+
+
 @pytest.fixture(scope="module")
 def wrong(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What promtool says of every case that is not as expected, by its name."""
@@ -182,9 +203,16 @@ def wrong(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     )
     done = subprocess.run([PROMTOOL, "test", "rules", file], capture_output=True, text=True, check=False)
     said = done.stderr + done.stdout
-    found = re.findall(r'^ +expr: .*?"case ([^"\\]+).*?$\n(.*?)(?=^ +expr: |\Z)', said, re.MULTILINE | re.DOTALL)
-    assert done.returncode == 0 or found, said
-    return dict(found)
+    return cases_of(said, failed=done.returncode != 0)
+
+
+def test_a_failure_whose_case_is_not_recognized_is_one() -> None:
+    known = '    expr: "x{y!=\\"case a\\"}", time: 1m,\n        exp: 1\n        got: 2\n'
+    assert list(cases_of(known, failed=True)) == ["a"]
+    with pytest.raises(AssertionError):
+        cases_of(known + known.replace("case a", "b"), failed=True)
+    with pytest.raises(AssertionError):
+        cases_of("rules.yml: does not parse", failed=True)
 
 
 def test_a_host_that_is_well_raises_no_alert(wrong: dict[str, str]) -> None:
@@ -205,6 +233,22 @@ def test_every_level_of_a_check_has_an_alert_and_so_has_its_absence() -> None:
     named = {rule["alert"] for rule in rules()}
     assert {alerts.camel(check["name"]) for check in CHECKS} <= named
     assert {f"{name}Absent" for name in (alerts.camel(check["name"]) for check in CHECKS)} <= named
+
+
+# What needs no rule for its absence, and why.
+WITHOUT_ABSENCE = {
+    "HostDown": "its own expression has absent(), and a target without a sample has up == 0",
+    "HealthSilent": "its own expression fires where the checks have never run",
+    "HealthUnknown": "each check's own Absent rule asks for the same series",
+    "Watchdog": "it is asked of nothing; whoever receives it notices its absence",
+}
+
+
+def test_every_alert_has_a_rule_for_the_absence_of_what_it_is_asked_of() -> None:
+    named = {rule["alert"] for rule in rules()}
+    without_one = {name for name in named if not name.endswith("Absent") and f"{name}Absent" not in named}
+    assert without_one == WITHOUT_ABSENCE.keys()
+    assert {name.removesuffix("Absent") for name in named if name.endswith("Absent")} <= named
 
 
 def test_the_files_are_those_that_make_docs_would_write() -> None:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from health_backups import PROGRAM, newest_kept
+from health_backups import CONFIGURATION, backups, drills, newest_kept
 from health_certificates import certificates
 from health_checks import ROOT, STATE, Check, Rows, row
 from health_server import NO_ANSWER, Server
@@ -19,6 +19,8 @@ CRON = ROOT / "etc/cron.d"
 PREFIX = "mltrading-db-"
 # How far ahead a job's next time is looked for: beyond a month, for monthly ones.
 DAYS_AHEAD = 40
+# A week, and time for the job to be late.
+OLDEST_BLOAT = 9 * 86400
 FIELDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 MONTHS = dict(
     zip(("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), range(1, 13), strict=True)
@@ -90,7 +92,7 @@ def job_age(check: Check, _server: Server, settings: dict[str, Any]) -> Rows:
     if not successes and not schedules:
         return gone
     item = ", ".join(check.jobs)
-    if check.kept and successes and PROGRAM.exists():
+    if check.kept and successes and CONFIGURATION.exists():
         kept = newest_kept()
         if kept is None:
             return [row(item, None, "the repository has none any more") | {"state": "critical"}, *gone]
@@ -185,8 +187,29 @@ def disk(_check: Check, server: Server, settings: dict[str, Any]) -> Rows:
     return list(found.values())
 
 
+def bloat(_check: Check, _server: Server, _settings: dict[str, Any]) -> Rows:
+    """What the weekly maintenance has measured page by page, once it had rebuilt what it rebuilds; the worst 20."""
+    status = STATE / "status" / "maintenance_weekly.json"
+    measured = STATE / "reports" / "bloat.measured"
+    # A standby has its primary's pages, which are measured there; what it measured itself once is history.
+    if not status.exists() or json.loads(status.read_text(encoding="utf-8"))["state"] == "not_my_role":
+        return []
+    if not measured.exists():
+        return [row("measured", None, "not measured yet")]
+    kept = json.loads(measured.read_text(encoding="utf-8"))
+    if time.time() - kept["time"] > OLDEST_BLOAT:
+        raise RuntimeError(f"{measured} is older than nine days: see the job maintenance_weekly")
+    when = time.strftime("%Y-%m-%d", time.gmtime(kept["time"]))
+    found = [
+        row(f"{kept['database']} {one['name']}", one["percent"],
+            f"{one['kind']}, {one['bytes'] / 1024**2:,.0f} MB, as of {when}")
+        for one in kept["measured"]
+    ]  # fmt: skip
+    return sorted(found, key=lambda one: -one["value"])[:20] or [row("measured", 0, f"nothing of size, as of {when}")]
+
+
 # By the names that checks.yml has.
 PROBES = {
-    "certificates": certificates, "disk": disk, "job_age": job_age, "job_failures": job_failures,
-    "job_overdue": job_overdue,
+    "backups": backups, "bloat": bloat, "certificates": certificates, "disk": disk, "drills": drills,
+    "job_age": job_age, "job_failures": job_failures, "job_overdue": job_overdue,
 }  # fmt: skip

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import time
 from typing import Any
 
 import psycopg2
@@ -71,6 +73,26 @@ class Indexes(Steps):
                 raise JobError(f"{wait}. What it leaves the next run drops") from error
         after = self.session.value("SELECT pg_size_pretty(pg_relation_size(%s::regclass))", [row["name"]])
         return Step(title, "done", f"{row['size']} became {after}")
+
+    def keep_bloat(self) -> None:
+        """Measure what is left, and keep it for the check `bloat` of `health`."""
+        title = title_of("table_bloat")
+
+        def measure() -> Step:
+            tables = self.query("table_bloat")
+            measured = [("table", row) for row in tables] + [("index", row) for row in self.query("index_bloat")]
+            kept = [
+                {"name": row["name"], "kind": kind, "bytes": row["bytes"], "percent": float(row["bloat_percent"])}
+                for kind, row in measured
+            ]
+            file = self.given.reports / "bloat.measured"
+            partial = file.with_suffix(".partial")
+            text = {"time": time.time(), "database": self.report.database, "measured": kept}
+            partial.write_text(json.dumps(text) + "\n", encoding="utf-8")
+            partial.replace(file)
+            return Step(title, "done", f"{len(tables)} of at least 10 MB", rows=tables[:20])
+
+        self.step(title, measure)
 
     def unused(self) -> None:
         """Report the indexes that no node uses: one that is idle on the primary may serve a replica."""
