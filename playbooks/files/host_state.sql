@@ -17,6 +17,15 @@ files AS (
     ORDER BY name ASC, seqno DESC
 ),
 
+loaded AS (
+    SELECT
+        name,
+        setting,
+        sourcefile
+    FROM pg_catalog.pg_settings
+    WHERE source = 'configuration file'
+),
+
 settings AS (
     SELECT
         'setting' AS kind,
@@ -29,7 +38,7 @@ settings AS (
             || ' by ' || regexp_replace(f.sourcefile, '^.*/', ''),
             f.error
         ) AS value
-    FROM (SELECT * FROM pg_catalog.pg_settings WHERE source = 'configuration file') AS s
+    FROM loaded AS s
     FULL JOIN files AS f USING (name)
     LEFT JOIN secret_settings AS k USING (name)
 ),

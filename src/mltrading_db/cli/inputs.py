@@ -19,8 +19,8 @@ from typing import Any, cast
 import yaml
 
 from mltrading_db.cli.environment import NAME, Environment, names
-from mltrading_db.cli.inventory import OPEN_VALUE, Inventory, Undefined, load, problem_with
-from mltrading_db.cli.masks import MASK, is_secret
+from mltrading_db.cli.inventory import OPEN_VALUE, Inventory, Undefined, load, places, problem_with
+from mltrading_db.cli.masks import MASK, hidden, is_secret
 
 PORTS = range(1, 65536)
 SHORTEST_SECRET = 20
@@ -169,7 +169,7 @@ HOSTS = re.compile(r"_(primary|repository_host|database_hosts|replica_hosts)$")
 
 def shown(name: str, value: object) -> str:
     """A value as a line shows it."""
-    return MASK if is_secret(name) else repr(value)
+    return MASK if is_secret(name) else repr(hidden(name, value))
 
 
 def value_problems(name: str, option: dict[str, Any], value: Any, inventory: Inventory) -> Iterator[str]:
@@ -178,8 +178,14 @@ def value_problems(name: str, option: dict[str, Any], value: Any, inventory: Inv
     if said:
         yield f"{shown(name, value)}: {said.replace(repr(value), shown(name, value))}"
         return
+    parts = option.get("options") or {}
     for one in value if isinstance(value, list) else [value]:
-        if one in ("", None) or isinstance(one, dict) or "{{" in str(one):
+        if isinstance(one, dict):
+            for key in parts.keys() & one.keys():
+                within = value_problems(f"_{key}", parts[key], one[key], inventory)
+                yield from (f"{{{key}: {problem}}}" for problem in within)
+            continue
+        if one in ("", None) or "{{" in str(one):
             continue
         rule = next((check for ending, check in RULES if re.search(ending, name)), None)
         rule = rule or (not_negative if option.get("type") in COUNTS else None)
@@ -293,22 +299,22 @@ def name_problems(inventory: Inventory) -> Iterator[str]:
 
 
 def shared_hosts(inventory: Inventory) -> Iterator[str]:
-    """Hosts and addresses that stand twice, here or in another environment too."""
-    addresses = dict.fromkeys(inventory.hosts, "") | {
-        host: str(inventory.variables[host].get("ansible_host", "")) for host in inventory.hosts
-    }
-    for host, place in addresses.items():
-        twins = [other for other, found in addresses.items() if other < host and place and found == place]
+    """Addresses that stand twice, and hosts that are another environment's too: by address, else by name."""
+    mine = places(inventory.environment)
+    for host, (place, _) in mine.items():
+        twins = [other for other, (found, _) in mine.items() if other < host and place and found == place]
         yield from (f"ansible_host = {place!r}: both {twin} and {host} have it" for twin in twins)
-    for other in names(inventory.environment.project):
-        if other == inventory.environment.name:
+    for name in names(inventory.environment.project):
+        if name == inventory.environment.name:
             continue
-        text = (inventory.environment.project / "inventories" / other / "hosts.yml").read_text(encoding="utf-8")
-        words = set(re.findall(r"[\w.:-]+", re.sub(r"(?m)#.*$", "", text))) | set(re.findall(r"[\w.-]+", text))
-        for host, place in addresses.items():
-            if host in words or (place and place in words):
+        others = places(Environment(name, inventory.environment.project))
+        for host, (place, way) in mine.items():
+            named = others.get(host)
+            # Two addresses tell two hosts of one name apart, and so does how they are reached.
+            same_name = named and not (place and named[0]) and way == named[1]
+            if same_name or (place and place in {found for found, _ in others.values()}):
                 where = f" ({place})" if place else ""
-                yield f"host {host}{where}: it belongs to {other} too, and a host belongs to one environment"
+                yield f"host {host}{where}: it belongs to {name} too, and a host belongs to one environment"
 
 
 def problems(inventory: Inventory) -> list[str]:

@@ -6,6 +6,7 @@ All that an environment says for itself is written here; the rest are the exampl
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 import shutil
 import sys
@@ -63,7 +64,9 @@ def asked(answers: Answers) -> Answers:
     if not sys.stdin.isatty():
         raise RefusedError([f"--{OPTIONS.get(name, name)} is missing: {QUESTIONS[name]}." for name in missing])
     for name in [name for name in QUESTIONS if not getattr(answers, name)]:
-        given = typer.prompt(QUESTIONS[name], default="" if name not in REQUIRED else None, show_default=False)
+        given = typer.prompt(
+            QUESTIONS[name], default="" if name not in REQUIRED else None, show_default=False, err=True
+        )
         value: Any = tuple(given.split()) if isinstance(getattr(answers, name), tuple) else given
         answers = replace(answers, **{name: value})
     return answers
@@ -164,7 +167,7 @@ def make_secrets(environment: Environment) -> None:
     vault.write_text(text, encoding="utf-8")
 
 
-def init(name: str, answers: Answers) -> int:
+def init(name: str, answers: Answers, *, as_json: bool = False) -> int:
     """Describe a new environment, and check it; returns the exit code."""
     project = project_of(Path.cwd())
     if not NAME.fullmatch(name):
@@ -185,8 +188,13 @@ def init(name: str, answers: Answers) -> int:
     if wrong:
         shutil.rmtree(environment.folder)
         raise RefusedError([*wrong, f"inventories/{name} was not made."])
+    password = environment.vault_password_file
+    if as_json:
+        made = {"environment": name, "folder": str(environment.folder), "vault_password_file": str(password)}
+        typer.echo(json.dumps(made, indent=2))
+        return DONE
     typer.echo(
-        f"inventories/{name} is made, with a vault of its own. Its password is in {environment.vault_password_file}:\n"
+        f"inventories/{name} is made, with a vault of its own. Its password is in {password}:\n"
         f"keep a copy elsewhere, as without it no backup can be read.\n"
         f"Next: mldb plan {name}, and then mldb apply {name}."
     )

@@ -95,7 +95,7 @@ class Session:
         insisted = {"check_hosts_older": older, "check_hosts_absent": absent}
         hosts = self.run("check_hosts", insisted, limit=limit)
         if self.code():
-            self.refused = any(not failure.unreachable for failure in hosts.failures.values())
+            self.refused = True
             return hosts
         try:
             return self.run(playbook, variables, limit=limit, tags=tags)
@@ -183,7 +183,7 @@ class Session:
         if not self.as_json:
             show.outcome(self.console, recap, check=check, interrupted=self.interrupted)
             for failure in self.failures():
-                self.console.print(show.failure(failure, self.environment.name))
+                self.console.print(show.failure(failure, self.environment.name, self.command))
         return self.finish(recap, check=check)
 
 
@@ -244,6 +244,8 @@ def confirm(environment: Environment, given: str, what: str) -> None:
     if not environment.asks_for_its_name or given == environment.name:
         return
     if not given and sys.stdin.isatty():
-        given = Console(highlight=False).input(f"{what} Type its name, {environment.name}, to go on: ").strip()
+        given = (
+            Console(highlight=False, stderr=True).input(f"{what} Type its name, {environment.name}, to go on: ").strip()
+        )
     if given != environment.name:
         raise RefusedError([f"{what} Confirm it by its name: --confirm {environment.name} (given: {given!r})."])

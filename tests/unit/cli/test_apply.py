@@ -158,6 +158,10 @@ def test_a_plan_is_done_once_and_refused_when_the_hosts_have_moved(
     assert refused.value.code == REFUSED
     assert (site.project / "t-db1.txt").read_text() == "by hand\n"
     (site.project / "t-db1.txt").unlink()
+    plan = json.loads(file.read_text())
+    (site.project / "older.json").write_text(json.dumps({**plan, "commit": "of-another-commit"}))
+    with pytest.raises(RefusedError, match="made from commit of-another-commit"):
+        changes.apply(wanted(plan=site.project / "older.json"), as_json=False, verbosity=0)
     assert changes.apply(wanted(plan=file), as_json=False, verbosity=0) == DONE
     assert (site.project / "t-db1.txt").read_text() == "one\n"
 

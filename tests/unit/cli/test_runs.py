@@ -39,7 +39,7 @@ def test_a_failure_names_task_host_reason_and_way_out(local: Environment, capsys
     with session.session("try", local.name) as made:
         assert made.end(made.run("try", {"try_fails": True}), check=False) == FAILED
     said = " ".join(capsys.readouterr().out.split())
-    for part in ("Fail on one host", "host t-db1", "reason t-db1: the disk is full", "way out", "mldb apply trial"):
+    for part in ("Fail on one host", "host t-db1", "reason t-db1: the disk is full", "way out", "mldb try trial"):
         assert part in said
     assert "playbooks/try.yml:" in said
 
@@ -80,6 +80,11 @@ def test_hosts_that_there_are_not_are_refused(local: Environment) -> None:
     with session.session("try", local.name) as made, pytest.raises(RefusedError, match="--limit") as refused:
         made.run("try", limit="db9")
     assert refused.value.code == REFUSED
+
+
+def test_an_apostrophe_in_a_limit_is_a_host_that_there_is_not(local: Environment) -> None:
+    with session.session("try", local.name) as made, pytest.raises(RefusedError, match="--limit"):
+        made.run("try", limit="db9' --check '")
 
 
 def test_a_playbook_that_ansible_cannot_read_says_why(local: Environment) -> None:
