@@ -13,7 +13,8 @@ TABLE = "feature_engineered_data"
 class ByHand:
     """A change: where it is made and by what; how drift calls it, and the word that it has to be named by.
 
-    `right` is who has said otherwise: what the repository has, drift calls as a plan does. `there` asks whether it is there.
+    `right` is who has said otherwise; where it is the repository, drift calls the change as a plan would. `there` asks
+    whether it is there.
     """
 
     node: Node
