@@ -13,7 +13,8 @@ TABLE = "feature_engineered_data"
 class ByHand:
     """A change: where it is made and by what; how drift calls it, and the word that it has to be named by.
 
-    `right` is who has said otherwise. `there` is asked of the host: whether the change is still there ("yes").
+    `right` is who has said otherwise; where it is the repository, drift calls the change as a plan would. `there` asks
+    whether it is there.
     """
 
     node: Node
@@ -77,7 +78,7 @@ CHANGES = {
     ),
     "a login rule": shell(
         f"sed -i '1i hostssl all monitor 192.0.2.77/32 scram-sha-256' {CLUSTER}/pg_hba.conf",
-        "login rule",
+        "files",
         "192.0.2.77",
         REPOSITORY,
         f"grep 192.0.2.77 {CLUSTER}/pg_hba.conf",
@@ -98,21 +99,21 @@ CHANGES = {
     ),
     "a privilege on the database": sql(
         f"GRANT CONNECT ON DATABASE {DATABASE} TO PUBLIC;",
-        "privileges",
-        f"database {DATABASE}",
+        "users and privileges",
+        DATABASE,
         REPOSITORY,
         f"has_database_privilege('public', '{DATABASE}', 'CONNECT')",
     ),
     "a declared index dropped": sql(
         "DROP INDEX idx_features_cleanup;",
-        "index",
+        "objects of the database",
         "idx_features_cleanup",
         REPOSITORY,
         "to_regclass('idx_features_cleanup') IS NULL",
     ),
     "a declared index made otherwise": sql(
         f"DROP INDEX idx_features_timeseries; CREATE INDEX idx_features_timeseries ON {TABLE} (timestamp);",
-        "index",
+        "objects of the database",
         "idx_features_timeseries",
         REPOSITORY,
         "pg_get_indexdef('idx_features_timeseries'::regclass) NOT LIKE '%INCLUDE%'",
@@ -153,7 +154,7 @@ CHANGES = {
     ),
     "a managed file edited": shell(
         "sed -i 's/^max_client_conn.*/max_client_conn = 77/' /etc/pgbouncer/pgbouncer.ini",
-        "file",
+        "files",
         "/etc/pgbouncer/pgbouncer.ini",
         REPOSITORY,
         "grep -x 'max_client_conn = 77' /etc/pgbouncer/pgbouncer.ini",
@@ -162,7 +163,7 @@ CHANGES = {
         DB2,
         "",
         "echo '# by hand' >> /usr/local/lib/mltrading-db/dbjob",
-        "file",
+        "files",
         "/usr/local/lib/mltrading-db/dbjob",
         REPOSITORY,
         "grep '# by hand' /usr/local/lib/mltrading-db/dbjob",
