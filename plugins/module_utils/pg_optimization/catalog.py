@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from . import queries, space
@@ -108,7 +109,7 @@ def _partition(row: Row, widths: list[int]) -> Partition:
     )
 
 
-def _relation(row: Row, parts: Iterable[Row]) -> Relation:
+def _relation(row: Row, parts: Iterable[Row], tablespaces: Mapping[int, str]) -> Relation:
     columns = [_column(raw) for raw in row["columns"] or ()]
     widths = [column.width for column in columns]
     partitions = tuple(_partition(part, widths) for part in parts)
@@ -125,7 +126,7 @@ def _relation(row: Row, parts: Iterable[Row]) -> Relation:
         bytes=size,
         options=parameters(row["reloptions"]) | parameters(row["toast_options"], "toast."),
         has_toast=row["has_toast"],
-        tablespace=row["tablespace"],
+        tablespace=tablespaces[row["tablespace"]],
         comment=row["comment"],
         populated=row["populated"],
         access_method=row["access_method"],
@@ -153,7 +154,7 @@ def _constraint(row: Row) -> Constraint | None:
     )
 
 
-def _index(row: Row) -> FoundIndex:
+def _index(row: Row, tablespaces: Mapping[int, str]) -> FoundIndex:
     return FoundIndex(
         oid=row["oid"],
         name=Name(row["schema"], row["name"]),
@@ -166,7 +167,7 @@ def _index(row: Row) -> FoundIndex:
         building=row["building"],
         clustered=row["clustered"],
         replica_identity=row["replica_identity"],
-        tablespace=row["tablespace"],
+        tablespace=tablespaces[row["tablespace"]],
         comment=row["comment"],
         bytes=row["bytes"] or 0,
         constraint=_constraint(row),
@@ -189,13 +190,14 @@ def observe(session: Session, declaration: Declaration) -> Found:
     names = [*declaration.tables, *(index.name for index in declaration.all_indexes)]
     names += [building(view.name) for view in declaration.materialized_views]
     context = session.row(queries.CONTEXT, (sorted({name.schema for name in names}),))
+    tablespaces = {oid: name for oid, name, _ in context["tablespaces"]} | {0: context["default_tablespace"]}
     rows = session.rows(queries.RELATIONS, (*_pairs(names), MARK, MARK, r"__pgopt_(new|old)_[0-9a-f]{8}$"))
     tables = [row["oid"] for row in rows if row["kind"] in "rpm"]
     partitions: dict[int, list[Row]] = {}
     if any(row["kind"] == "p" for row in rows):
         for row in session.rows(queries.PARTITIONS, (tables,)):
             partitions.setdefault(row["root"], []).append(row)
-    relations = [_relation(row, partitions.get(row["oid"], ())) for row in rows]
+    relations = [_relation(row, partitions.get(row["oid"], ()), tablespaces) for row in rows]
     members = [member["oid"] for tree in partitions.values() for member in tree]
     indexes = session.rows(
         queries.INDEXES, (tables + members, *_pairs(index.name for index in declaration.all_indexes), MARK, MARK)
@@ -203,6 +205,9 @@ def observe(session: Session, declaration: Declaration) -> Found:
     statistics = session.rows(
         queries.STATISTICS, (*_pairs(item.name for item in declaration.statistics), tables, MARK, MARK)
     )
+    declared = set(declaration.tables)
+    sources = [row["oid"] for row in rows if Name(row["schema"], row["name"]) in declared]
+    readers = session.rows(queries.READERS, (sources,)) if sources else []
     views = [row["oid"] for row in rows if row["kind"] == "m"]
     dependents = session.rows(queries.DEPENDENTS, (views,)) if views else []
     declared = set(names)
@@ -211,12 +216,12 @@ def observe(session: Session, declaration: Declaration) -> Found:
         role=context["role"],
         temporary=context["temporary"],
         schemas=dict(context["schemas"] or ()),
-        tablespaces=dict(context["tablespaces"]),
+        tablespaces={name: path for _, name, path in context["tablespaces"]},
         closed_tablespaces=frozenset(context["closed_tablespaces"]) - {context["default_tablespace"]},
         default_tablespace=context["default_tablespace"],
         work_memory=context["work_memory"],
         relations={relation.name: relation for relation in relations},
-        indexes={index.name: index for index in map(_index, indexes)},
+        indexes={index.name: index for index in (_index(row, tablespaces) for row in indexes)},
         statistics={
             Name(row["schema"], row["name"]): FoundStatistics(
                 oid=row["oid"],
@@ -244,6 +249,7 @@ def observe(session: Session, declaration: Declaration) -> Found:
             )
             for row in dependents
         ),
+        readers=tuple((Name(row["schema"], row["name"]), Name(row["on_schema"], row["on_name"])) for row in readers),
         marked_views=tuple(
             relation.name
             for relation in relations
@@ -252,3 +258,21 @@ def observe(session: Session, declaration: Declaration) -> Found:
             and (marked(relation.comment) or is_own(relation.name.name))
         ),
     )
+
+
+def with_widths(session: Session, found: Found) -> Found:
+    """Return the state with the widths of columns as ANALYZE saw them, which only estimates of builds need."""
+    widths: dict[Name, dict[str, int]] = {}
+    for row in session.rows(queries.WIDTHS, _pairs(found.relations)):
+        widths.setdefault(Name(row["schema"], row["name"]), {})[row["column"]] = row["width"]
+    relations = {
+        name: replace(
+            relation,
+            columns={
+                column.name: replace(column, width=widths.get(name, {}).get(column.name, column.width))
+                for column in relation.columns.values()
+            },
+        )
+        for name, relation in found.relations.items()
+    }
+    return replace(found, relations=relations)

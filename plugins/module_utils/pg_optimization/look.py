@@ -8,13 +8,19 @@ from collections.abc import Callable
 
 from . import blockers
 from .apply import Patience
-from .catalog import observe
+from .catalog import observe, with_widths
 from .connection import Session
 from .errors import LOCK_NOT_AVAILABLE, OptimizationError, ServerError
 from .model import Declaration
 from .normalise import normalise
 from .state import Found
 from .twins import Canonical
+
+
+def _builds(found: Found, canonical: Canonical) -> bool:
+    """Tell whether an index is not there as it is declared."""
+    present = found.indexes
+    return any(name not in present or present[name].definition != wanted for name, wanted in canonical.indexes.items())
 
 
 def look(
@@ -32,7 +38,8 @@ def look(
     while True:
         try:
             found = observe(session, wanted)
-            return found, normalise(session, wanted, found)
+            canonical = normalise(session, wanted, found)
+            return (with_widths(session, found) if _builds(found, canonical) else found), canonical
         except ServerError as error:
             if error.sqlstate != LOCK_NOT_AVAILABLE:
                 raise

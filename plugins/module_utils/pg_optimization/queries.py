@@ -7,18 +7,14 @@ SELECT current_user AS role,
        has_database_privilege(current_database(), 'TEMP') AS temporary,
        (SELECT json_agg(json_build_array(nspname, has_schema_privilege(oid, 'CREATE')))
         FROM pg_namespace WHERE nspname = ANY (%s::text[])) AS schemas,
-       (SELECT json_agg(json_build_array(spcname, nullif(pg_tablespace_location(oid), ''))) FROM pg_tablespace)
-           AS tablespaces,
+       (SELECT json_agg(json_build_array(oid::bigint, spcname, nullif(pg_tablespace_location(oid), '')))
+        FROM pg_tablespace) AS tablespaces,
        (SELECT coalesce(json_agg(spcname), '[]') FROM pg_tablespace
         WHERE NOT has_tablespace_privilege(oid, 'CREATE')) AS closed_tablespaces,
        (SELECT spcname FROM pg_database d JOIN pg_tablespace s ON s.oid = d.dattablespace
         WHERE d.datname = current_database()) AS default_tablespace,
        pg_size_bytes(current_setting('maintenance_work_mem')) AS work_memory
 """
-
-_TABLESPACE = """coalesce((SELECT spcname FROM pg_tablespace WHERE oid = c.reltablespace),
-           (SELECT spcname FROM pg_database d JOIN pg_tablespace s ON s.oid = d.dattablespace
-            WHERE d.datname = current_database())) AS tablespace"""
 
 _GRANT = (
     "json_build_array(CASE WHEN g.grantee = 0 THEN '' ELSE pg_get_userbyid(g.grantee) END, g.privilege_type,"
@@ -33,7 +29,7 @@ SELECT c.oid::bigint AS oid, n.nspname AS schema, c.relname AS name, c.relkind A
        CASE WHEN c.relkind IN ('r', 'm') THEN pg_relation_size(c.oid) ELSE 0 END AS bytes,
        c.reloptions, (SELECT t.reloptions FROM pg_class t WHERE t.oid = c.reltoastrelid) AS toast_options,
        c.reltoastrelid <> 0 AS has_toast,
-       {_TABLESPACE},
+       c.reltablespace::bigint AS tablespace,
        obj_description(c.oid, 'pg_class') AS comment, c.relispopulated AS populated,
        (SELECT amname FROM pg_am WHERE oid = c.relam) AS access_method,
        CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) END AS query,
@@ -42,15 +38,13 @@ SELECT c.oid::bigint AS oid, n.nspname AS schema, c.relname AS name, c.relkind A
            SELECT json_agg(json_build_object(
                'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod), 'not_null', a.attnotnull,
                'target', coalesce(a.attstattarget, -1),
-               'width', coalesce(w.width, CASE WHEN a.attlen > 0 THEN a.attlen ELSE 16 END),
+               'width', CASE WHEN a.attlen > 0 THEN a.attlen ELSE 16 END,
                'acl', (SELECT json_agg({_GRANT}) FROM aclexplode(a.attacl) g),
                'comment', CASE WHEN c.relkind = 'm' THEN col_description(c.oid, a.attnum) END,
                'options', a.attoptions, 'compression', nullif(a.attcompression, ''),
                'storage', CASE WHEN a.attstorage <> y.typstorage THEN a.attstorage END) ORDER BY a.attnum)
            FROM pg_attribute a
            JOIN pg_type y ON y.oid = a.atttypid
-           LEFT JOIN (SELECT s.attname, max(s.avg_width) AS width FROM pg_stats s
-                      WHERE s.schemaname = n.nspname AND s.tablename = c.relname GROUP BY 1) w USING (attname)
            WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) END AS columns,
        CASE WHEN c.relacl IS NOT NULL THEN
            (SELECT coalesce(json_agg({_GRANT}), '[]') FROM aclexplode(c.relacl) g) END AS acl,
@@ -62,9 +56,16 @@ SELECT c.oid::bigint AS oid, n.nspname AS schema, c.relname AS name, c.relkind A
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE (n.nspname, c.relname) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
-   OR (c.relkind = 'm' AND (right(obj_description(c.oid, 'pg_class'), length(%s)) = %s OR c.relname ~ %s))
+   OR (c.relkind = 'm' AND c.oid >= 16384
+       AND (right(obj_description(c.oid, 'pg_class'), length(%s)) = %s OR c.relname ~ %s))
 ORDER BY 2, 3
 """  # noqa: S608 - parts of this file
+
+# Average widths of columns in bytes, as ANALYZE saw them: schemas, names. A view that is costly to plan.
+WIDTHS = """
+SELECT s.schemaname AS schema, s.tablename AS name, s.attname AS column, max(s.avg_width) AS width
+FROM pg_stats s WHERE (s.schemaname, s.tablename) IN (SELECT * FROM unnest(%s::text[], %s::text[])) GROUP BY 1, 2, 3
+"""
 
 # oids of relations
 PARTITIONS = """
@@ -103,7 +104,7 @@ SELECT i.indexrelid::bigint AS oid, n.nspname AS schema, c.relname AS name, c.re
        tn.nspname AS table_schema, t.relname AS table_name, i.indrelid::bigint AS table_oid,
        {DEFINITION},
        i.indisvalid AND i.indisready AND i.indislive AS is_valid,
-       EXISTS (
+       NOT (i.indisvalid AND i.indisready AND i.indislive) AND EXISTS (
            SELECT FROM pg_stat_progress_create_index p
            WHERE p.datname = current_database() AND p.pid <> pg_backend_pid()
              AND (p.index_relid = i.indexrelid
@@ -112,7 +113,7 @@ SELECT i.indexrelid::bigint AS oid, n.nspname AS schema, c.relname AS name, c.re
                       WHERE l.pid = p.pid AND l.relation = i.indrelid AND l.granted
                         AND l.mode = 'ShareUpdateExclusiveLock')))) AS building,
        i.indisclustered AS clustered, i.indisreplident AS replica_identity,
-       {_TABLESPACE},
+       c.reltablespace::bigint AS tablespace,
        obj_description(i.indexrelid, 'pg_class') AS comment,
        CASE WHEN c.relkind = 'i' THEN pg_relation_size(i.indexrelid) ELSE 0 END AS bytes,
        CASE WHEN con.oid IS NOT NULL THEN json_build_object(
@@ -121,11 +122,13 @@ SELECT i.indexrelid::bigint AS oid, n.nspname AS schema, c.relname AS name, c.re
            'temporal', coalesce((to_jsonb(con) ->> 'conperiod')::boolean, false)) END AS constraint,
        pn.nspname AS parent_schema, p.relname AS parent_name,
        pg_get_userbyid(c.relowner) AS owner, pg_has_role(c.relowner, 'USAGE') AS owned,
-       (SELECT json_agg(format('%%I on %%s', f.conname, f.conrelid::regclass) ORDER BY f.oid)
+       CASE WHEN i.indisunique THEN (
+        SELECT json_agg(format('%%I on %%s', f.conname, f.conrelid::regclass) ORDER BY f.oid)
         FROM pg_constraint f
-        WHERE f.contype = 'f' AND f.conindid = i.indexrelid AND f.conparentid = 0) AS referenced_by,
-       (SELECT json_agg(json_build_array(a.attnum, a.attstattarget) ORDER BY a.attnum)
-        FROM pg_attribute a WHERE a.attrelid = i.indexrelid AND a.attstattarget >= 0) AS targets,
+        WHERE f.contype = 'f' AND f.conindid = i.indexrelid AND f.conparentid = 0) END AS referenced_by,
+       CASE WHEN i.indexprs IS NOT NULL THEN (
+        SELECT json_agg(json_build_array(a.attnum, a.attstattarget) ORDER BY a.attnum)
+        FROM pg_attribute a WHERE a.attrelid = i.indexrelid AND a.attstattarget >= 0) END AS targets,
        CASE WHEN c.relkind = 'I' THEN (
            SELECT json_agg(json_build_array(mn.nspname, m.relname) ORDER BY t.level, mn.nspname, m.relname)
            FROM pg_partition_tree(i.indrelid) t JOIN pg_class m ON m.oid = t.relid
@@ -141,7 +144,7 @@ LEFT JOIN pg_class p ON p.oid = h.inhparent
 LEFT JOIN pg_namespace pn ON pn.oid = p.relnamespace
 WHERE i.indrelid = ANY (%s::oid[])
    OR (n.nspname, c.relname) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
-   OR right(obj_description(i.indexrelid, 'pg_class'), length(%s)) = %s
+   OR (i.indexrelid >= 16384 AND right(obj_description(i.indexrelid, 'pg_class'), length(%s)) = %s)
 ORDER BY 2, 3
 """  # noqa: S608 - parts of this file
 
@@ -162,6 +165,20 @@ WHERE (n.nspname, s.stxname) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
    OR s.stxrelid = ANY (%s::oid[])
    OR right(obj_description(s.oid, 'pg_statistic_ext'), length(%s)) = %s
 ORDER BY 2, 3
+"""
+
+# Materialized views that read relations: their oids
+READERS = """
+SELECT DISTINCT vn.nspname AS schema, v.relname AS name, n.nspname AS on_schema, c.relname AS on_name
+FROM pg_depend d
+JOIN pg_rewrite r ON r.oid = d.objid
+JOIN pg_class v ON v.oid = r.ev_class AND v.relkind = 'm'
+JOIN pg_namespace vn ON vn.oid = v.relnamespace
+JOIN pg_class c ON c.oid = d.refobjid
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = ANY (%s::oid[]) AND d.classid = 'pg_rewrite'::regclass
+  AND v.oid <> c.oid
+ORDER BY 3, 4, 1, 2
 """
 
 # oids of materialized views

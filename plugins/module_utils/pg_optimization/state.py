@@ -174,6 +174,7 @@ class Found:
     statistics: dict[Name, FoundStatistics] = field(default_factory=dict)
     dependents: tuple[Dependent, ...] = ()
     marked_views: tuple[Name, ...] = ()
+    readers: tuple[tuple[Name, Name], ...] = ()  # materialized views, each with a relation of the declaration it reads
 
     def indexes_of(self, table: Name) -> list[FoundIndex]:
         """Return the indexes of one table, in the order of their names."""

@@ -10,7 +10,8 @@ from ansible.module_utils.pg_optimization import naming
 from ansible.module_utils.pg_optimization.action import Action, Policy
 from ansible.module_utils.pg_optimization.connection import sql
 from ansible.module_utils.pg_optimization.model import Declaration, Index, Key, MaterializedView, Name
-from ansible.module_utils.pg_optimization.plan import is_prefix, plan
+from ansible.module_utils.pg_optimization.outside import is_prefix
+from ansible.module_utils.pg_optimization.plan import plan
 from ansible.module_utils.pg_optimization.state import Column, Constraint, Definition, Found, FoundIndex, Relation
 from ansible.module_utils.pg_optimization.twins import Canonical, ViewDefinition
 
