@@ -113,7 +113,7 @@ options:
         default: []
       where:
         description:
-          - Predicate of a partial index, in SQL. Functions in it must be immutable, so that the current time is refused.
+          - Predicate of a partial index, in SQL. Functions in it must be immutable, so the current time is refused.
         type: str
       unique:
         description: Whether the key must be unique.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -80,41 +80,36 @@ def _grants(raw: Any) -> tuple[tuple[str, str, bool], ...] | None:
     return None if raw is None else tuple((grant[0], grant[1], bool(grant[2])) for grant in raw)
 
 
-def _column(raw: Mapping[str, Any]) -> Column:
+def _column(raw: Sequence[Any]) -> Column:
+    """Return a column from its name, NOT NULL, target and width; of materialized views there is more."""
+    name, not_null, target, width, *more = raw
+    kind, comment, acl, options, storage, compression = more or (None,) * 6
     return Column(
-        name=raw["name"],
-        type=raw["type"],
-        not_null=raw["not_null"],
-        target=raw["target"],
-        width=raw["width"],
-        acl=_grants(raw["acl"]) or (),
-        comment=raw["comment"],
-        options=tuple(raw["options"] or ()),
-        storage=raw["storage"],
-        compression=raw["compression"],
+        name=name,
+        type=kind or "",
+        not_null=not_null,
+        target=target,
+        width=width,
+        acl=_grants(acl) or (),
+        comment=comment,
+        options=tuple(options or ()),
+        storage=storage,
+        compression=compression,
     )
 
 
-def _partition(row: Row, widths: list[int]) -> Partition:
-    size = row["bytes"] or 0
+def _partition(row: Row) -> Partition:
     return Partition(
         row["oid"],
         Name(row["schema"], row["name"]),
         row["parent"],
         row["kind"],
-        space.rows(row["tuples"], row["pages"], size, widths),
-        size,
-        parameters(row["reloptions"]) | parameters(row["toast_options"], "toast."),
-        row["has_toast"],
+        options=parameters(row["reloptions"]) | parameters(row["toast_options"], "toast."),
+        has_toast=row["has_toast"],
     )
 
 
 def _relation(row: Row, parts: Iterable[Row], tablespaces: Mapping[int, str]) -> Relation:
-    columns = [_column(raw) for raw in row["columns"] or ()]
-    widths = [column.width for column in columns]
-    partitions = tuple(_partition(part, widths) for part in parts)
-    size = row["bytes"] or 0  # none of a table that was dropped a moment ago
-    tuples = space.rows(row["tuples"], row["pages"], size, widths) + sum(part.tuples for part in partitions)
     return Relation(
         oid=row["oid"],
         name=Name(row["schema"], row["name"]),
@@ -122,8 +117,8 @@ def _relation(row: Row, parts: Iterable[Row], tablespaces: Mapping[int, str]) ->
         persistence=row["persistence"],
         owner=row["owner"],
         owned=row["owned"],
-        tuples=tuples,
-        bytes=size,
+        tuples=0.0,
+        bytes=0,
         options=parameters(row["reloptions"]) | parameters(row["toast_options"], "toast."),
         has_toast=row["has_toast"],
         tablespace=tablespaces[row["tablespace"]],
@@ -132,8 +127,8 @@ def _relation(row: Row, parts: Iterable[Row], tablespaces: Mapping[int, str]) ->
         access_method=row["access_method"],
         query=row["query"],
         partition_key=row["partition_key"],
-        columns={column.name: column for column in columns},
-        partitions=partitions,
+        columns={raw[0]: _column(raw) for raw in row["columns"] or ()},
+        partitions=tuple(map(_partition, parts)),
         acl=_grants(row["acl"]),
         default_grantees=tuple(row["default_grantees"] or ()),
     )
@@ -169,7 +164,6 @@ def _index(row: Row, tablespaces: Mapping[int, str]) -> FoundIndex:
         replica_identity=row["replica_identity"],
         tablespace=tablespaces[row["tablespace"]],
         comment=row["comment"],
-        bytes=row["bytes"] or 0,
         constraint=_constraint(row),
         parent=None if row["parent_name"] is None else Name(row["parent_schema"], row["parent_name"]),
         owner=row["owner"],
@@ -260,19 +254,35 @@ def observe(session: Session, declaration: Declaration) -> Found:
     )
 
 
-def with_widths(session: Session, found: Found) -> Found:
-    """Return the state with the widths of columns as ANALYZE saw them, which only estimates of builds need."""
+def _sized(relation: Relation, sizes: Mapping[int, Row], widths: Mapping[str, int]) -> Relation:
+    columns = {
+        column.name: replace(column, width=widths.get(column.name, column.width))
+        for column in relation.columns.values()
+    }
+    average = [column.width for column in columns.values()]
+
+    def measured(oid: int) -> tuple[float, int]:
+        row = sizes.get(oid)
+        return (
+            (0.0, 0) if row is None else (space.rows(row["tuples"], row["pages"], row["bytes"], average), row["bytes"])
+        )
+
+    partitions = []
+    for part in relation.partitions:
+        tuples, size = measured(part.oid)
+        partitions.append(replace(part, tuples=tuples, bytes=size))
+    tuples, size = measured(relation.oid)
+    tuples += sum(part.tuples for part in partitions)
+    return replace(relation, tuples=tuples, bytes=size, columns=columns, partitions=tuple(partitions))
+
+
+def with_sizes(session: Session, found: Found) -> Found:
+    """Return the state with the sizes that only estimates of builds need; reading them waits for the weakest lock."""
     widths: dict[Name, dict[str, int]] = {}
     for row in session.rows(queries.WIDTHS, _pairs(found.relations)):
         widths.setdefault(Name(row["schema"], row["name"]), {})[row["column"]] = row["width"]
-    relations = {
-        name: replace(
-            relation,
-            columns={
-                column.name: replace(column, width=widths.get(name, {}).get(column.name, column.width))
-                for column in relation.columns.values()
-            },
-        )
-        for name, relation in found.relations.items()
-    }
+    oids = [relation.oid for relation in found.relations.values()]
+    oids += [part.oid for relation in found.relations.values() for part in relation.partitions]
+    sizes = {row["oid"]: row for row in session.rows(queries.SIZES, (oids,))}
+    relations = {name: _sized(relation, sizes, widths.get(name, {})) for name, relation in found.relations.items()}
     return replace(found, relations=relations)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from . import blockers
 from .apply import Patience
-from .catalog import observe, with_widths
+from .catalog import observe, with_sizes
 from .connection import Session
 from .errors import LOCK_NOT_AVAILABLE, OptimizationError, ServerError
 from .model import Declaration
@@ -18,9 +18,12 @@ from .twins import Canonical
 
 
 def _builds(found: Found, canonical: Canonical) -> bool:
-    """Tell whether an index is not there as it is declared."""
-    present = found.indexes
-    return any(name not in present or present[name].definition != wanted for name, wanted in canonical.indexes.items())
+    """Tell whether an index or a view is not there as it is declared."""
+    have = found.indexes
+    if any(name not in have or have[name].definition != wanted for name, wanted in canonical.indexes.items()):
+        return True
+    present = found.relations
+    return any(name not in present or present[name].query != made.query for name, made in canonical.views.items())
 
 
 def look(
@@ -28,7 +31,7 @@ def look(
 ) -> tuple[Found, Canonical]:
     """Return what the database has, and the declaration in the server's spelling.
 
-    Sizes and definitions are read under the weakest lock, which waits for whoever rewrites or drops a table.
+    Columns, definitions and sizes are read under the weakest lock, which waits for whoever rewrites or drops a table.
 
     Raises:
         OptimizationError: a lock could not be had within the budget; the sessions that have it are named.
@@ -39,7 +42,7 @@ def look(
         try:
             found = observe(session, wanted)
             canonical = normalise(session, wanted, found)
-            return (with_widths(session, found) if _builds(found, canonical) else found), canonical
+            return (with_sizes(session, found) if _builds(found, canonical) else found), canonical
         except ServerError as error:
             if error.sqlstate != LOCK_NOT_AVAILABLE:
                 raise

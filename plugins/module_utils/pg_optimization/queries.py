@@ -1,4 +1,7 @@
-"""The SQL that observes. Parameters are positional; an empty list is an empty array."""
+"""The SQL that observes. Parameters are positional; an empty list is an empty array.
+
+Comments are read from their catalog: obj_description() is a function in SQL, whose every call starts an executor.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,15 @@ SELECT current_user AS role,
        pg_size_bytes(current_setting('maintenance_work_mem')) AS work_memory
 """
 
+
+def _comment(oid: str, catalog: str, column: str = "0") -> str:
+    """Return the expression of an object's comment."""
+    return (
+        f"(SELECT description FROM pg_description WHERE objoid = {oid} AND classoid = '{catalog}'::regclass"  # noqa: S608
+        f" AND objsubid = {column})"
+    )
+
+
 _GRANT = (
     "json_build_array(CASE WHEN g.grantee = 0 THEN '' ELSE pg_get_userbyid(g.grantee) END, g.privilege_type,"
     " g.is_grantable)"
@@ -25,24 +37,22 @@ _GRANT = (
 RELATIONS = f"""
 SELECT c.oid::bigint AS oid, n.nspname AS schema, c.relname AS name, c.relkind AS kind, c.relpersistence AS persistence,
        pg_get_userbyid(c.relowner) AS owner, pg_has_role(c.relowner, 'USAGE') AS owned,
-       c.reltuples AS tuples, c.relpages AS pages,
-       CASE WHEN c.relkind IN ('r', 'm') THEN pg_relation_size(c.oid) ELSE 0 END AS bytes,
        c.reloptions, (SELECT t.reloptions FROM pg_class t WHERE t.oid = c.reltoastrelid) AS toast_options,
        c.reltoastrelid <> 0 AS has_toast,
        c.reltablespace::bigint AS tablespace,
-       obj_description(c.oid, 'pg_class') AS comment, c.relispopulated AS populated,
+       {_comment("c.oid", "pg_class")} AS comment, c.relispopulated AS populated,
        (SELECT amname FROM pg_am WHERE oid = c.relam) AS access_method,
        CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) END AS query,
        CASE WHEN c.relkind = 'p' THEN pg_get_partkeydef(c.oid) END AS partition_key,
        CASE WHEN c.relkind IN ('r', 'p', 'm', 'f', 'v') THEN (
-           SELECT json_agg(json_build_object(
-               'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod), 'not_null', a.attnotnull,
-               'target', coalesce(a.attstattarget, -1),
-               'width', CASE WHEN a.attlen > 0 THEN a.attlen ELSE 16 END,
-               'acl', (SELECT json_agg({_GRANT}) FROM aclexplode(a.attacl) g),
-               'comment', CASE WHEN c.relkind = 'm' THEN col_description(c.oid, a.attnum) END,
-               'options', a.attoptions, 'compression', nullif(a.attcompression, ''),
-               'storage', CASE WHEN a.attstorage <> y.typstorage THEN a.attstorage END) ORDER BY a.attnum)
+           SELECT json_agg(CASE WHEN c.relkind = 'm' THEN json_build_array(
+               a.attname, a.attnotnull, coalesce(a.attstattarget, -1), CASE WHEN a.attlen > 0 THEN a.attlen ELSE 16 END,
+               format_type(a.atttypid, a.atttypmod), {_comment("c.oid", "pg_class", "a.attnum")},
+               (SELECT json_agg({_GRANT}) FROM aclexplode(a.attacl) g),
+               a.attoptions, CASE WHEN a.attstorage <> y.typstorage THEN a.attstorage END, nullif(a.attcompression, ''))
+           ELSE json_build_array(
+               a.attname, a.attnotnull, coalesce(a.attstattarget, -1), CASE WHEN a.attlen > 0 THEN a.attlen ELSE 16 END)
+           END ORDER BY a.attnum)
            FROM pg_attribute a
            JOIN pg_type y ON y.oid = a.atttypid
            WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) END AS columns,
@@ -57,7 +67,7 @@ FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE (n.nspname, c.relname) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
    OR (c.relkind = 'm' AND c.oid >= 16384
-       AND (right(obj_description(c.oid, 'pg_class'), length(%s)) = %s OR c.relname ~ %s))
+       AND (right({_comment("c.oid", "pg_class")}, length(%s)) = %s OR c.relname ~ %s))
 ORDER BY 2, 3
 """  # noqa: S608 - parts of this file
 
@@ -67,12 +77,17 @@ SELECT s.schemaname AS schema, s.tablename AS name, s.attname AS column, max(s.a
 FROM pg_stats s WHERE (s.schemaname, s.tablename) IN (SELECT * FROM unnest(%s::text[], %s::text[])) GROUP BY 1, 2, 3
 """
 
+# Rows and pages as ANALYZE saw them, and bytes now, which takes the weakest lock: oids of relations
+SIZES = """
+SELECT oid::bigint AS oid, reltuples AS tuples, relpages AS pages, coalesce(pg_relation_size(oid), 0) AS bytes
+FROM pg_class WHERE oid = ANY (%s::oid[]) AND relkind IN ('r', 'm')
+"""
+
 # oids of relations
 PARTITIONS = """
 SELECT r.oid::bigint AS root, t.relid::oid::bigint AS oid, t.parentrelid::oid::bigint AS parent,
-       n.nspname AS schema, c.relname AS name, c.relkind AS kind, c.reltuples AS tuples, c.relpages AS pages,
-       CASE WHEN c.relkind = 'r' THEN pg_relation_size(c.oid) ELSE 0 END AS bytes,
-       c.reloptions, (SELECT x.reloptions FROM pg_class x WHERE x.oid = c.reltoastrelid) AS toast_options,
+       n.nspname AS schema, c.relname AS name, c.relkind AS kind, c.reloptions,
+       (SELECT x.reloptions FROM pg_class x WHERE x.oid = c.reltoastrelid) AS toast_options,
        c.reltoastrelid <> 0 AS has_toast
 FROM pg_class r
 CROSS JOIN LATERAL pg_partition_tree(r.oid) t
@@ -114,11 +129,10 @@ SELECT i.indexrelid::bigint AS oid, n.nspname AS schema, c.relname AS name, c.re
                         AND l.mode = 'ShareUpdateExclusiveLock')))) AS building,
        i.indisclustered AS clustered, i.indisreplident AS replica_identity,
        c.reltablespace::bigint AS tablespace,
-       obj_description(i.indexrelid, 'pg_class') AS comment,
-       CASE WHEN c.relkind = 'i' THEN pg_relation_size(i.indexrelid) ELSE 0 END AS bytes,
+       {_comment("i.indexrelid", "pg_class")} AS comment,
        CASE WHEN con.oid IS NOT NULL THEN json_build_object(
            'name', con.conname, 'kind', con.contype, 'deferrable', con.condeferrable, 'deferred', con.condeferred,
-           'comment', obj_description(con.oid, 'pg_constraint'),
+           'comment', {_comment("con.oid", "pg_constraint")},
            'temporal', coalesce((to_jsonb(con) ->> 'conperiod')::boolean, false)) END AS constraint,
        pn.nspname AS parent_schema, p.relname AS parent_name,
        pg_get_userbyid(c.relowner) AS owner, pg_has_role(c.relowner, 'USAGE') AS owned,
@@ -144,17 +158,17 @@ LEFT JOIN pg_class p ON p.oid = h.inhparent
 LEFT JOIN pg_namespace pn ON pn.oid = p.relnamespace
 WHERE i.indrelid = ANY (%s::oid[])
    OR (n.nspname, c.relname) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
-   OR (i.indexrelid >= 16384 AND right(obj_description(i.indexrelid, 'pg_class'), length(%s)) = %s)
+   OR (i.indexrelid >= 16384 AND right({_comment("i.indexrelid", "pg_class")}, length(%s)) = %s)
 ORDER BY 2, 3
 """  # noqa: S608 - parts of this file
 
 # names (schemas, names), oids of relations, the mark, twice
-STATISTICS = """
+STATISTICS = f"""
 SELECT s.oid::bigint AS oid, n.nspname AS schema, s.stxname AS name,
        tn.nspname AS table_schema, t.relname AS table_name,
        pg_get_statisticsobjdef_columns(s.oid) AS columns,
        (SELECT string_agg(k::text, ' ' ORDER BY k) FROM unnest(s.stxkind) k WHERE k <> 'e') AS kinds,
-       coalesce(s.stxstattarget, -1) AS target, obj_description(s.oid, 'pg_statistic_ext') AS comment,
+       coalesce(s.stxstattarget, -1) AS target, {_comment("s.oid", "pg_statistic_ext")} AS comment,
        pg_get_statisticsobjdef(s.oid) AS definition,
        pg_get_userbyid(s.stxowner) AS owner, pg_has_role(s.stxowner, 'USAGE') AS owned
 FROM pg_statistic_ext s
@@ -163,9 +177,9 @@ JOIN pg_class t ON t.oid = s.stxrelid
 JOIN pg_namespace tn ON tn.oid = t.relnamespace
 WHERE (n.nspname, s.stxname) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
    OR s.stxrelid = ANY (%s::oid[])
-   OR right(obj_description(s.oid, 'pg_statistic_ext'), length(%s)) = %s
+   OR right({_comment("s.oid", "pg_statistic_ext")}, length(%s)) = %s
 ORDER BY 2, 3
-"""
+"""  # noqa: S608 - parts of this file
 
 # Materialized views that read relations: their oids
 READERS = """

@@ -57,7 +57,6 @@ class FoundIndex:
     replica_identity: bool
     tablespace: str
     comment: str | None
-    bytes: int
     constraint: Constraint | None
     parent: Name | None
     owner: str = ""
@@ -96,8 +95,8 @@ class Partition:
     name: Name
     parent: int
     kind: str
-    tuples: float
-    bytes: int
+    tuples: float = 0.0
+    bytes: int = 0
     options: dict[str, str] = field(default_factory=dict)
     has_toast: bool = True
 

@@ -34,7 +34,7 @@ def found_index(name: Name = X, **facts: Any) -> FoundIndex:
     known: dict[str, Any] = {
         "oid": 2, "table": T, "table_oid": 1, "partitioned": False, "definition": BTREE_A, "text": "", "valid": True,
         "building": False, "clustered": False, "replica_identity": False, "tablespace": "pg_default", "comment": None,
-        "bytes": 0, "constraint": None, "parent": None,
+        "constraint": None, "parent": None,
     }  # fmt: skip
     return FoundIndex(name=name, **{**known, **facts})
 

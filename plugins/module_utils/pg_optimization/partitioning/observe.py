@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import queries as general
 from ..catalog import observe as observe_objects
-from ..catalog import parameters
+from ..catalog import parameters, with_sizes
 from ..connection import Row, Session, sql
 from ..model import Declaration, MaterializedView, Name, TableParameters
 from ..naming import is_own, retired
@@ -137,7 +137,7 @@ def observe(session: Session, wanted: Wanted) -> Facts:
     declared = Declaration(
         materialized_views=tuple(MaterializedView(view, "") for view in names), table_parameters=base.table_parameters
     )
-    found = observe_objects(session, declared)
+    found = with_sizes(session, observe_objects(session, declared))
     matviews = [item for item in found.relations.values() if item.kind == "m"]
     own = [item for item in matviews if is_own(item.name.name)]
     known = {Name(item["schema"], item["name"]) for item in session.rows(_MATERIALIZED)} if own else set()
