@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
-from . import queries, space
+from . import queries
 from .connection import Row, Session
 from .model import Declaration, Name
 from .naming import MARK, building, is_own, marked
@@ -44,6 +43,8 @@ def parameters(options: Iterable[str] | None, prefix: str = "") -> dict[str, str
     pairs = (option.partition("=") for option in options or ())
     return {prefix + name: parameter(prefix + name, value) for name, _, value in pairs}
 
+
+_TEMPORAL = 180000  # the release whose constraints can be WITHOUT OVERLAPS
 
 # What a parameter of an index is where nobody sets it; saying so makes no other index.
 _DEFAULTS = {
@@ -135,21 +136,22 @@ def _relation(row: Row, parts: Iterable[Row], tablespaces: Mapping[int, str]) ->
 
 
 def _constraint(row: Row) -> Constraint | None:
-    raw: Mapping[str, Any] | None = row["constraint"]
-    if raw is None:
+    if row["con_name"] is None:
         return None
     return Constraint(
-        name=raw["name"],
-        kind=raw["kind"],
-        deferrable=raw["deferrable"],
-        deferred=raw["deferred"],
-        comment=raw["comment"],
+        name=row["con_name"],
+        kind=row["con_kind"],
+        deferrable=row["con_deferrable"],
+        deferred=row["con_deferred"],
+        comment=row["con_comment"],
         referenced_by=tuple(row["referenced_by"] or ()),
-        temporal=raw["temporal"],
+        temporal=row["con_temporal"],
     )
 
 
-def _index(row: Row, tablespaces: Mapping[int, str]) -> FoundIndex:
+def _index(
+    row: Row, tablespaces: Mapping[int, str], building: set[int], members: Mapping[int, list[Name]]
+) -> FoundIndex:
     return FoundIndex(
         oid=row["oid"],
         name=Name(row["schema"], row["name"]),
@@ -159,7 +161,7 @@ def _index(row: Row, tablespaces: Mapping[int, str]) -> FoundIndex:
         definition=definition(row),
         text=row["definition"],
         valid=row["is_valid"],
-        building=row["building"],
+        building=row["oid"] in building,
         clustered=row["clustered"],
         replica_identity=row["replica_identity"],
         tablespace=tablespaces[row["tablespace"]],
@@ -170,11 +172,28 @@ def _index(row: Row, tablespaces: Mapping[int, str]) -> FoundIndex:
         owned=row["owned"],
         referenced_by=tuple(row["referenced_by"] or ()),
         targets=tuple((position, target) for position, target in row["targets"] or ()),
-        partitions=tuple(Name(schema, name) for schema, name in row["partitions"] or ()),
+        partitions=tuple(members.get(row["table_oid"], ())) if row["kind"] == "I" else (),
     )
 
 
-def _pairs(names: Iterable[Name]) -> tuple[list[str], list[str]]:
+def _indexes(
+    session: Session, tables: list[int], names: Iterable[Name], tablespaces: Mapping[int, str]
+) -> dict[Name, FoundIndex]:
+    """Return the indexes on tables, those of given names and the marked ones."""
+    temporal = "coalesce(con.conperiod, false)" if session.server.number >= _TEMPORAL else "false"
+    rows = session.rows(queries.INDEXES.format(temporal=temporal), (tables, *pairs(names), MARK, MARK))
+    invalid = [row["oid"] for row in rows if not row["is_valid"]]
+    building = {row["oid"] for row in session.rows(queries.BUILDING, (invalid,))} if invalid else set()
+    partitioned = list({row["table_oid"] for row in rows if row["kind"] == "I"})
+    members: dict[int, list[Name]] = {}
+    for row in session.rows(queries.MEMBERS, (partitioned,)) if partitioned else []:
+        members.setdefault(row["root"], []).append(Name(row["schema"], row["name"]))
+    found = [_index(row, tablespaces, building, members) for row in rows]
+    return {index.name: index for index in found}
+
+
+def pairs(names: Iterable[Name]) -> tuple[list[str], list[str]]:
+    """Return names as the two arrays that queries take."""
     known = list(dict.fromkeys(names))
     return [name.schema for name in known], [name.name for name in known]
 
@@ -185,7 +204,7 @@ def observe(session: Session, declaration: Declaration) -> Found:
     names += [building(view.name) for view in declaration.materialized_views]
     context = session.row(queries.CONTEXT, (sorted({name.schema for name in names}),))
     tablespaces = {oid: name for oid, name, _ in context["tablespaces"]} | {0: context["default_tablespace"]}
-    rows = session.rows(queries.RELATIONS, (*_pairs(names), MARK, MARK, r"__pgopt_(new|old)_[0-9a-f]{8}$"))
+    rows = session.rows(queries.RELATIONS, (*pairs(names), MARK, MARK, r"__pgopt_(new|old)_[0-9a-f]{8}$"))
     tables = [row["oid"] for row in rows if row["kind"] in "rpm"]
     partitions: dict[int, list[Row]] = {}
     if any(row["kind"] == "p" for row in rows):
@@ -193,11 +212,9 @@ def observe(session: Session, declaration: Declaration) -> Found:
             partitions.setdefault(row["root"], []).append(row)
     relations = [_relation(row, partitions.get(row["oid"], ()), tablespaces) for row in rows]
     members = [member["oid"] for tree in partitions.values() for member in tree]
-    indexes = session.rows(
-        queries.INDEXES, (tables + members, *_pairs(index.name for index in declaration.all_indexes), MARK, MARK)
-    )
+    indexes = _indexes(session, tables + members, (index.name for index in declaration.all_indexes), tablespaces)
     statistics = session.rows(
-        queries.STATISTICS, (*_pairs(item.name for item in declaration.statistics), tables, MARK, MARK)
+        queries.STATISTICS, (*pairs(item.name for item in declaration.statistics), tables, MARK, MARK)
     )
     declared = set(declaration.tables)
     sources = [row["oid"] for row in rows if Name(row["schema"], row["name"]) in declared]
@@ -215,7 +232,7 @@ def observe(session: Session, declaration: Declaration) -> Found:
         default_tablespace=context["default_tablespace"],
         work_memory=context["work_memory"],
         relations={relation.name: relation for relation in relations},
-        indexes={index.name: index for index in (_index(row, tablespaces) for row in indexes)},
+        indexes=indexes,
         statistics={
             Name(row["schema"], row["name"]): FoundStatistics(
                 oid=row["oid"],
@@ -252,37 +269,3 @@ def observe(session: Session, declaration: Declaration) -> Found:
             and (marked(relation.comment) or is_own(relation.name.name))
         ),
     )
-
-
-def _sized(relation: Relation, sizes: Mapping[int, Row], widths: Mapping[str, int]) -> Relation:
-    columns = {
-        column.name: replace(column, width=widths.get(column.name, column.width))
-        for column in relation.columns.values()
-    }
-    average = [column.width for column in columns.values()]
-
-    def measured(oid: int) -> tuple[float, int]:
-        row = sizes.get(oid)
-        return (
-            (0.0, 0) if row is None else (space.rows(row["tuples"], row["pages"], row["bytes"], average), row["bytes"])
-        )
-
-    partitions = []
-    for part in relation.partitions:
-        tuples, size = measured(part.oid)
-        partitions.append(replace(part, tuples=tuples, bytes=size))
-    tuples, size = measured(relation.oid)
-    tuples += sum(part.tuples for part in partitions)
-    return replace(relation, tuples=tuples, bytes=size, columns=columns, partitions=tuple(partitions))
-
-
-def with_sizes(session: Session, found: Found) -> Found:
-    """Return the state with the sizes that only estimates of builds need; reading them waits for the weakest lock."""
-    widths: dict[Name, dict[str, int]] = {}
-    for row in session.rows(queries.WIDTHS, _pairs(found.relations)):
-        widths.setdefault(Name(row["schema"], row["name"]), {})[row["column"]] = row["width"]
-    oids = [relation.oid for relation in found.relations.values()]
-    oids += [part.oid for relation in found.relations.values() for part in relation.partitions]
-    sizes = {row["oid"]: row for row in session.rows(queries.SIZES, (oids,))}
-    relations = {name: _sized(relation, sizes, widths.get(name, {})) for name, relation in found.relations.items()}
-    return replace(found, relations=relations)

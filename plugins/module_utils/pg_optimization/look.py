@@ -8,11 +8,12 @@ from collections.abc import Callable
 
 from . import blockers
 from .apply import Patience
-from .catalog import observe, with_sizes
+from .catalog import observe
 from .connection import Session
 from .errors import LOCK_NOT_AVAILABLE, OptimizationError, ServerError
 from .model import Declaration
 from .normalise import normalise
+from .sizes import with_sizes
 from .state import Found
 from .twins import Canonical
 

@@ -113,27 +113,18 @@ DEFINITION = """
        i.indpred IS NULL AS plain, i.indnatts - i.indnkeyatts AS includes
 """
 
-# oids of relations, names of indexes (schemas, names), the mark, twice
+# oids of relations, names of indexes (schemas, names), the mark, twice; `temporal` depends on the release
 INDEXES = f"""
 SELECT i.indexrelid::bigint AS oid, n.nspname AS schema, c.relname AS name, c.relkind AS kind,
        tn.nspname AS table_schema, t.relname AS table_name, i.indrelid::bigint AS table_oid,
        {DEFINITION},
        i.indisvalid AND i.indisready AND i.indislive AS is_valid,
-       NOT (i.indisvalid AND i.indisready AND i.indislive) AND EXISTS (
-           SELECT FROM pg_stat_progress_create_index p
-           WHERE p.datname = current_database() AND p.pid <> pg_backend_pid()
-             AND (p.index_relid = i.indexrelid
-                  OR (p.index_relid IS NULL AND NOT i.indisvalid AND EXISTS (
-                      SELECT FROM pg_locks l
-                      WHERE l.pid = p.pid AND l.relation = i.indrelid AND l.granted
-                        AND l.mode = 'ShareUpdateExclusiveLock')))) AS building,
        i.indisclustered AS clustered, i.indisreplident AS replica_identity,
        c.reltablespace::bigint AS tablespace,
        {_comment("i.indexrelid", "pg_class")} AS comment,
-       CASE WHEN con.oid IS NOT NULL THEN json_build_object(
-           'name', con.conname, 'kind', con.contype, 'deferrable', con.condeferrable, 'deferred', con.condeferred,
-           'comment', {_comment("con.oid", "pg_constraint")},
-           'temporal', coalesce((to_jsonb(con) ->> 'conperiod')::boolean, false)) END AS constraint,
+       con.conname AS con_name, con.contype AS con_kind,
+       con.condeferrable AS con_deferrable, con.condeferred AS con_deferred,
+       {_comment("con.oid", "pg_constraint")} AS con_comment, {{temporal}} AS con_temporal,
        pn.nspname AS parent_schema, p.relname AS parent_name,
        pg_get_userbyid(c.relowner) AS owner, pg_has_role(c.relowner, 'USAGE') AS owned,
        CASE WHEN i.indisunique THEN (
@@ -142,11 +133,7 @@ SELECT i.indexrelid::bigint AS oid, n.nspname AS schema, c.relname AS name, c.re
         WHERE f.contype = 'f' AND f.conindid = i.indexrelid AND f.conparentid = 0) END AS referenced_by,
        CASE WHEN i.indexprs IS NOT NULL THEN (
         SELECT json_agg(json_build_array(a.attnum, a.attstattarget) ORDER BY a.attnum)
-        FROM pg_attribute a WHERE a.attrelid = i.indexrelid AND a.attstattarget >= 0) END AS targets,
-       CASE WHEN c.relkind = 'I' THEN (
-           SELECT json_agg(json_build_array(mn.nspname, m.relname) ORDER BY t.level, mn.nspname, m.relname)
-           FROM pg_partition_tree(i.indrelid) t JOIN pg_class m ON m.oid = t.relid
-           JOIN pg_namespace mn ON mn.oid = m.relnamespace WHERE t.level > 0) END AS partitions
+        FROM pg_attribute a WHERE a.attrelid = i.indexrelid AND a.attstattarget >= 0) END AS targets
 FROM pg_index i
 JOIN pg_class c ON c.oid = i.indexrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -161,6 +148,29 @@ WHERE i.indrelid = ANY (%s::oid[])
    OR (i.indexrelid >= 16384 AND right({_comment("i.indexrelid", "pg_class")}, length(%s)) = %s)
 ORDER BY 2, 3
 """  # noqa: S608 - parts of this file
+
+# Which indexes that are not valid another session is building: oids of indexes
+BUILDING = """
+SELECT i.indexrelid::bigint AS oid FROM pg_index i
+WHERE i.indexrelid = ANY (%s::oid[]) AND EXISTS (
+    SELECT FROM pg_stat_progress_create_index p
+    WHERE p.datname = current_database() AND p.pid <> pg_backend_pid()
+      AND (p.index_relid = i.indexrelid
+           OR (p.index_relid IS NULL AND NOT i.indisvalid AND EXISTS (
+               SELECT FROM pg_locks l
+               WHERE l.pid = p.pid AND l.relation = i.indrelid AND l.granted
+                 AND l.mode = 'ShareUpdateExclusiveLock'))))
+"""
+
+# The partitions of tables, which a partitioned index on one has to do with: oids of tables
+MEMBERS = """
+SELECT r.oid::bigint AS root, n.nspname AS schema, c.relname AS name
+FROM unnest(%s::oid[]) r (oid)
+CROSS JOIN LATERAL pg_partition_tree(r.oid) t
+JOIN pg_class c ON c.oid = t.relid
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE t.level > 0 ORDER BY 1, t.level, 2, 3
+"""
 
 # names (schemas, names), oids of relations, the mark, twice
 STATISTICS = f"""

@@ -7,10 +7,11 @@ from typing import Any
 
 from .. import queries as general
 from ..catalog import observe as observe_objects
-from ..catalog import parameters, with_sizes
+from ..catalog import parameters
 from ..connection import Row, Session, sql
 from ..model import Declaration, MaterializedView, Name, TableParameters
 from ..naming import is_own, retired
+from ..sizes import with_sizes
 from ..sqlbuild import ident, text
 from ..state import Dependent
 from . import queries
