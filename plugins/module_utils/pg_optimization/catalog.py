@@ -82,9 +82,9 @@ def _grants(raw: Any) -> tuple[tuple[str, str, bool], ...] | None:
 
 
 def _column(raw: Sequence[Any]) -> Column:
-    """Return a column from its name, NOT NULL, target and width; of materialized views there is more."""
-    name, not_null, target, width, *more = raw
-    kind, comment, acl, options, storage, compression = more or (None,) * 6
+    """Return a column from its name, NOT NULL, target, width and grants; of materialized views there is more."""
+    name, not_null, target, width, acl, more = raw
+    kind, comment, options, storage, compression = more or (None,) * 5
     return Column(
         name=name,
         type=kind or "",

@@ -45,14 +45,13 @@ SELECT c.oid::bigint AS oid, n.nspname AS schema, c.relname AS name, c.relkind A
        CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) END AS query,
        CASE WHEN c.relkind = 'p' THEN pg_get_partkeydef(c.oid) END AS partition_key,
        CASE WHEN c.relkind IN ('r', 'p', 'm', 'f', 'v') THEN (
-           SELECT json_agg(CASE WHEN c.relkind = 'm' THEN json_build_array(
+           SELECT json_agg(json_build_array(
                a.attname, a.attnotnull, coalesce(a.attstattarget, -1), CASE WHEN a.attlen > 0 THEN a.attlen ELSE 16 END,
-               format_type(a.atttypid, a.atttypmod), {_comment("c.oid", "pg_class", "a.attnum")},
-               (SELECT json_agg({_GRANT}) FROM aclexplode(a.attacl) g),
-               a.attoptions, CASE WHEN a.attstorage <> y.typstorage THEN a.attstorage END, nullif(a.attcompression, ''))
-           ELSE json_build_array(
-               a.attname, a.attnotnull, coalesce(a.attstattarget, -1), CASE WHEN a.attlen > 0 THEN a.attlen ELSE 16 END)
-           END ORDER BY a.attnum)
+               CASE WHEN a.attacl IS NOT NULL THEN (SELECT json_agg({_GRANT}) FROM aclexplode(a.attacl) g) END,
+               CASE WHEN c.relkind = 'm' THEN json_build_array(
+                   format_type(a.atttypid, a.atttypmod), {_comment("c.oid", "pg_class", "a.attnum")}, a.attoptions,
+                   CASE WHEN a.attstorage <> y.typstorage THEN a.attstorage END, nullif(a.attcompression, '')) END)
+               ORDER BY a.attnum)
            FROM pg_attribute a
            JOIN pg_type y ON y.oid = a.atttypid
            WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) END AS columns,
