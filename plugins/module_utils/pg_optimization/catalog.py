@@ -167,7 +167,7 @@ def _index(
         tablespace=tablespaces[row["tablespace"]],
         comment=row["comment"],
         constraint=_constraint(row),
-        parent=None if row["parent_name"] is None else Name(row["parent_schema"], row["parent_name"]),
+        parent=None if row["parent"] is None else Name(*row["parent"]),
         owner=row["owner"],
         owned=row["owned"],
         referenced_by=tuple(row["referenced_by"] or ()),
@@ -216,12 +216,15 @@ def observe(session: Session, declaration: Declaration) -> Found:
     statistics = session.rows(
         queries.STATISTICS, (*pairs(item.name for item in declaration.statistics), tables, MARK, MARK)
     )
-    declared = set(declaration.tables)
-    sources = [row["oid"] for row in rows if Name(row["schema"], row["name"]) in declared]
-    readers = session.rows(queries.READERS, (sources,)) if sources else []
-    views = [row["oid"] for row in rows if row["kind"] == "m"]
-    dependents = session.rows(queries.DEPENDENTS, (views,)) if views else []
-    declared = set(names)
+    views = {Name(row["schema"], row["name"]) for row in rows if row["kind"] == "m"}
+    standing = session.rows(queries.DEPENDENTS, (False, tables)) if tables else []
+    dependents = [row for row in standing if Name(row["on_schema"], row["on_name"]) in views]
+    concerned, declared = set(declaration.tables), set(names)
+    readers = [
+        (Name(row["schema"], row["name"]), on)
+        for row in standing
+        if row["kind"] == "materialized view" and (on := Name(row["on_schema"], row["on_name"])) in concerned
+    ]
     return Found(
         version=session.server.number,
         role=context["role"],
@@ -260,7 +263,7 @@ def observe(session: Session, declaration: Declaration) -> Found:
             )
             for row in dependents
         ),
-        readers=tuple((Name(row["schema"], row["name"]), Name(row["on_schema"], row["on_name"])) for row in readers),
+        readers=tuple(readers),
         marked_views=tuple(
             relation.name
             for relation in relations

@@ -124,7 +124,10 @@ SELECT i.indexrelid::bigint AS oid, n.nspname AS schema, c.relname AS name, c.re
        con.conname AS con_name, con.contype AS con_kind,
        con.condeferrable AS con_deferrable, con.condeferred AS con_deferred,
        {_comment("con.oid", "pg_constraint")} AS con_comment, {{temporal}} AS con_temporal,
-       pn.nspname AS parent_schema, p.relname AS parent_name,
+       CASE WHEN c.relispartition THEN (
+           SELECT json_build_array(pn.nspname, p.relname)
+           FROM pg_inherits h JOIN pg_class p ON p.oid = h.inhparent JOIN pg_namespace pn ON pn.oid = p.relnamespace
+           WHERE h.inhrelid = i.indexrelid) END AS parent,
        pg_get_userbyid(c.relowner) AS owner, pg_has_role(c.relowner, 'USAGE') AS owned,
        CASE WHEN i.indisunique THEN (
         SELECT json_agg(format('%%I on %%s', f.conname, f.conrelid::regclass) ORDER BY f.oid)
@@ -139,9 +142,6 @@ JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_class t ON t.oid = i.indrelid
 JOIN pg_namespace tn ON tn.oid = t.relnamespace
 LEFT JOIN pg_constraint con ON con.conindid = i.indexrelid AND con.contype IN ('p', 'u', 'x')
-LEFT JOIN pg_inherits h ON h.inhrelid = i.indexrelid
-LEFT JOIN pg_class p ON p.oid = h.inhparent
-LEFT JOIN pg_namespace pn ON pn.oid = p.relnamespace
 WHERE i.indrelid = ANY (%s::oid[])
    OR (n.nspname, c.relname) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
    OR (i.indexrelid >= 16384 AND right({_comment("i.indexrelid", "pg_class")}, length(%s)) = %s)
@@ -190,21 +190,7 @@ WHERE (n.nspname, s.stxname) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
 ORDER BY 2, 3
 """  # noqa: S608 - parts of this file
 
-# Materialized views that read relations: their oids
-READERS = """
-SELECT DISTINCT vn.nspname AS schema, v.relname AS name, n.nspname AS on_schema, c.relname AS on_name
-FROM pg_depend d
-JOIN pg_rewrite r ON r.oid = d.objid
-JOIN pg_class v ON v.oid = r.ev_class AND v.relkind = 'm'
-JOIN pg_namespace vn ON vn.oid = v.relnamespace
-JOIN pg_class c ON c.oid = d.refobjid
-JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = ANY (%s::oid[]) AND d.classid = 'pg_rewrite'::regclass
-  AND v.oid <> c.oid
-ORDER BY 3, 4, 1, 2
-"""
-
-# oids of materialized views
+# What stands on relations: whether the queries of views on tables are wanted, and oids of relations
 DEPENDENTS = """
 SELECT DISTINCT n.nspname AS on_schema, m.relname AS on_name,
        CASE WHEN r.rulename = '_RETURN' AND v.relkind = 'v' AND pg_has_role(v.relowner, 'USAGE') THEN 'view'
@@ -214,7 +200,7 @@ SELECT DISTINCT n.nspname AS on_schema, m.relname AS on_name,
                 CASE WHEN NOT pg_has_role(v.relowner, 'USAGE') THEN format(' of %%s', v.relowner::regrole) END)
             ELSE pg_describe_object(d.classid, d.objid, d.objsubid) END AS label,
        vn.nspname AS schema, v.relname AS name,
-       CASE WHEN v.relkind = 'v' THEN pg_get_viewdef(v.oid) END AS query, v.reloptions AS options,
+       CASE WHEN v.relkind = 'v' AND (m.relkind = 'm' OR %s) THEN pg_get_viewdef(v.oid) END AS query, v.reloptions AS options,
        pg_get_userbyid(v.relowner) AS owner
 FROM pg_class m
 JOIN pg_namespace n ON n.oid = m.relnamespace

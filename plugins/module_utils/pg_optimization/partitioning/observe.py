@@ -56,7 +56,7 @@ def _dependents(session: Session, oids: list[int]) -> tuple[Dependent, ...]:
             options=tuple(row["options"] or ()),
             owner=row["owner"] or "",
         )
-        for row in session.rows(general.DEPENDENTS, (oids,))
+        for row in session.rows(general.DEPENDENTS, (True, oids))
     )
 
 
