@@ -200,7 +200,8 @@ SELECT DISTINCT n.nspname AS on_schema, m.relname AS on_name,
                 CASE WHEN NOT pg_has_role(v.relowner, 'USAGE') THEN format(' of %%s', v.relowner::regrole) END)
             ELSE pg_describe_object(d.classid, d.objid, d.objsubid) END AS label,
        vn.nspname AS schema, v.relname AS name,
-       CASE WHEN v.relkind = 'v' AND (m.relkind = 'm' OR %s) THEN pg_get_viewdef(v.oid) END AS query, v.reloptions AS options,
+       CASE WHEN v.relkind = 'v' AND (m.relkind = 'm' OR %s) THEN pg_get_viewdef(v.oid) END AS query,
+       v.reloptions AS options,
        pg_get_userbyid(v.relowner) AS owner
 FROM pg_class m
 JOIN pg_namespace n ON n.oid = m.relnamespace
