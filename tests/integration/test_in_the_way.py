@@ -57,7 +57,6 @@ def prepared(db: Database, statement: str) -> Iterator[None]:
 # What is locked by others, and what is declared on it.
 LOOKED_AT: dict[str, tuple[str, dict[str, Any]]] = {
     "a table": ("LOCK TABLE t IN ACCESS EXCLUSIVE MODE", NEW),
-    "an index": ("REINDEX INDEX x", NEW),
     "a partition": ("LOCK TABLE p_1", {"indexes": [{"name": "fresh", "table": "p", "columns": ["a"]}]}),
     "a view": ("REFRESH MATERIALIZED VIEW v", {"materialized_views": [{"name": "v", "query": "SELECT a FROM t"}]}),
 }

@@ -13,8 +13,18 @@ from .connection import Session
 from .errors import LOCK_NOT_AVAILABLE, OptimizationError, ServerError
 from .model import Declaration
 from .normalise import normalise
+from .sizes import with_sizes
 from .state import Found
 from .twins import Canonical
+
+
+def _builds(found: Found, canonical: Canonical) -> bool:
+    """Tell whether an index or a view is not there as it is declared."""
+    have = found.indexes
+    if any(name not in have or have[name].definition != wanted for name, wanted in canonical.indexes.items()):
+        return True
+    present = found.relations
+    return any(name not in present or present[name].query != made.query for name, made in canonical.views.items())
 
 
 def look(
@@ -22,7 +32,7 @@ def look(
 ) -> tuple[Found, Canonical]:
     """Return what the database has, and the declaration in the server's spelling.
 
-    Sizes and definitions are read under the weakest lock, which waits for whoever rewrites or drops a table.
+    Columns, definitions and sizes are read under the weakest lock, which waits for whoever rewrites or drops a table.
 
     Raises:
         OptimizationError: a lock could not be had within the budget; the sessions that have it are named.
@@ -32,7 +42,8 @@ def look(
     while True:
         try:
             found = observe(session, wanted)
-            return found, normalise(session, wanted, found)
+            canonical = normalise(session, wanted, found)
+            return (with_sizes(session, found) if _builds(found, canonical) else found), canonical
         except ServerError as error:
             if error.sqlstate != LOCK_NOT_AVAILABLE:
                 raise

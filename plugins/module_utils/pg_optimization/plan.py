@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from . import compare, constraint, index, matview, matview_removal, naming, partitioned, statistics, table
+from . import compare, constraint, index, matview, matview_removal, naming, outside, partitioned, statistics, table
 from .action import SHARE_UPDATE_EXCLUSIVE, Action, Lock, Outcome, Policy, step
 from .matview_removal import Removal
-from .model import Declaration, Index, Name, Problem, display
-from .state import Definition, Found, FoundIndex
+from .model import Declaration, Index, Name, Problem
+from .state import Found
 from .twins import Canonical
 
 
@@ -34,13 +34,6 @@ def _decide_index(item: Index, canonical: Canonical, found: Found, *, concurrent
     return index.decide(item, definition, found, concurrently=concurrently)
 
 
-def is_prefix(short: Definition, long: Definition) -> bool:
-    """Tell whether every search that the first index serves is served by the second: btrees, same key columns first."""
-    btree = short.tail.startswith("btree ") and long.tail.startswith("btree ")
-    serves = btree and short.plain and long.plain and not short.unique and not short.includes
-    return serves and len(short.parts) <= len(long.parts) and long.parts[: len(short.parts)] == short.parts
-
-
 def _decide_views(
     declaration: Declaration, canonical: Canonical, found: Found, removal: Removal, changing: frozenset[Name]
 ) -> Outcome:
@@ -59,38 +52,6 @@ def _decide_views(
     outcome.actions += matview_removal.actions(removal, found)
     outcome.add(matview_removal.retire(found, around))
     return outcome
-
-
-def _redundant(declaration: Declaration, canonical: Canonical) -> Iterator[str]:
-    """Yield a sentence for each declared index that another declared one makes superfluous."""
-    items = [item for item in declaration.all_indexes if item.present and item.name in canonical.indexes]
-    for position, short in enumerate(items):
-        for other, long in enumerate(items):
-            if short is long or short.table != long.table:
-                continue
-            mine, theirs = canonical.indexes[short.name], canonical.indexes[long.name]
-            if mine.same(theirs) and position > other:
-                yield f"index {short.name} has the same definition as {long.name}"
-                break
-            if not mine.same(theirs) and is_prefix(mine, theirs) and not (is_prefix(theirs, mine) and position < other):
-                yield f"index {short.name} is redundant: its key is the beginning of the key of {long.name}"
-                break
-
-
-def _undeclared(declaration: Declaration, found: Found) -> list[FoundIndex]:
-    """Return the indexes on declared relations that nobody declared and no constraint needs."""
-    declared = {item.name for item in declaration.all_indexes}
-    tables = set(declaration.tables)
-    return [
-        item
-        for name, item in sorted(found.indexes.items())
-        if item.table in tables
-        and name not in declared
-        and item.constraint is None
-        and item.parent is None
-        and not naming.is_own(name.name)
-        and naming.reindex_leftover_of(name.name) is None
-    ]
 
 
 def _prune(declaration: Declaration, found: Found, gone: Collection[Name]) -> Outcome:
@@ -141,19 +102,6 @@ def _leftovers(declaration: Declaration, canonical: Canonical, found: Found) -> 
     return actions
 
 
-def _warnings(declaration: Declaration, canonical: Canonical, undeclared: Iterable[FoundIndex]) -> list[str]:
-    warnings = list(_redundant(declaration, canonical))
-    by_table: dict[Name, list[str]] = {}
-    for item in undeclared:
-        by_table.setdefault(item.table, []).append(display(item.name.name))
-        if not item.valid and not item.partitioned and not item.building:
-            warnings.append(f"index {item.name} is INVALID and not declared")
-    warnings += [
-        f"{name} has indexes outside of the declaration: {', '.join(names)}" for name, names in by_table.items()
-    ]
-    return warnings
-
-
 def plan(declaration: Declaration, canonical: Canonical, found: Found) -> Plan:
     """Return the plan for a declaration.
 
@@ -188,10 +136,10 @@ def plan(declaration: Declaration, canonical: Canonical, found: Found) -> Plan:
     if declaration.prune:
         outcome.add(_prune(declaration, found, removal.going))
     pruned = {action.name for action in outcome.actions if action.action == "prune"}
-    undeclared = [item for item in _undeclared(declaration, found) if str(item.name) not in pruned]
+    undeclared = [item for item in outside.indexes(declaration, found) if str(item.name) not in pruned]
     return Plan(
         actions=tuple(outcome.actions),
-        warnings=tuple(dict.fromkeys([*outcome.warnings, *_warnings(declaration, canonical, undeclared)])),
+        warnings=tuple(dict.fromkeys([*outcome.warnings, *outside.warnings(declaration, canonical, found, pruned)])),
         problems=tuple(dict.fromkeys(outcome.problems)),
         undeclared=tuple(str(item.name) for item in undeclared),
     )

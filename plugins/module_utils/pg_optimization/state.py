@@ -57,7 +57,6 @@ class FoundIndex:
     replica_identity: bool
     tablespace: str
     comment: str | None
-    bytes: int
     constraint: Constraint | None
     parent: Name | None
     owner: str = ""
@@ -96,8 +95,8 @@ class Partition:
     name: Name
     parent: int
     kind: str
-    tuples: float
-    bytes: int
+    tuples: float = 0.0
+    bytes: int = 0
     options: dict[str, str] = field(default_factory=dict)
     has_toast: bool = True
 
@@ -174,6 +173,7 @@ class Found:
     statistics: dict[Name, FoundStatistics] = field(default_factory=dict)
     dependents: tuple[Dependent, ...] = ()
     marked_views: tuple[Name, ...] = ()
+    readers: tuple[tuple[Name, Name], ...] = ()  # materialized views, each with a relation of the declaration it reads
 
     def indexes_of(self, table: Name) -> list[FoundIndex]:
         """Return the indexes of one table, in the order of their names."""
