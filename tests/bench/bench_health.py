@@ -139,7 +139,7 @@ def main() -> int:
         database = database_of(server, "health")
         database.server.run(
             "psql", "-q", "-h", str(server.home), "-p", str(server.port), "-U", "postgres", "-d", "postgres",
-            "-c", "CREATE ROLE monitor; GRANT pg_monitor TO monitor", 
+            "-c", "CREATE ROLE monitor; GRANT pg_monitor TO monitor",
             "-c", f"CREATE DATABASE {database.name} OWNER mltrading_owner",
         )  # fmt: skip
         database.rows("CREATE EXTENSION pg_stat_statements")
