@@ -69,6 +69,18 @@ def settings(tmp_path: Path) -> Settings:
     return Settings("host=db1", ["db2"], "replica_db1", tmp_path, tmp_path, "/nowhere", 1, tmp_path / "start.conf")
 
 
+def test_a_question_may_be_of_another_primary_than_the_files_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("PRIMARY_CONNINFO", "OTHER_HOSTS", "SLOT", "DATA", "BINARIES", "SOCKET", "START_CONF")
+    lines = [f"STANDBY_{name}=host=db1" for name in names]
+    (tmp_path / "standby.env").write_text("\n".join(["# ours", *lines, "STANDBY_PORT=5432", ""]))
+    monkeypatch.setattr("standby.SETTINGS", tmp_path / "standby.env")
+    assert Settings.read().conninfo == "host=db1"
+    monkeypatch.setenv("STANDBY_PRIMARY_CONNINFO", "host=db2")
+    assert (Settings.read().conninfo, Settings.read().slot) == ("host=db2", "host=db1")
+
+
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What the other server answers, one after the other; the last again and again. No second passes."""

@@ -67,9 +67,9 @@ class Settings:
 
     @classmethod
     def read(cls) -> Settings:
-        """Read NAME=VALUE lines."""
+        """Read NAME=VALUE lines. The environment wins: a question may be of another primary than the one it has."""
         lines = (line.partition("=") for line in SETTINGS.read_text().splitlines() if line and line[0] != "#")
-        values = {name: value for name, _, value in lines}
+        values = {name: os.environ.get(name, value) for name, _, value in lines}
         return cls(
             conninfo=values["STANDBY_PRIMARY_CONNINFO"],
             hosts=values["STANDBY_OTHER_HOSTS"].split(),
