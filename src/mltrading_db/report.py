@@ -108,14 +108,22 @@ def indexes(measurement: dict[str, Any]) -> Table:
     return table
 
 
+def heading(measurement: dict[str, Any]) -> str:
+    """What was measured."""
+    data = measurement["data"]
+    return (
+        f"PostgreSQL {measurement['server']}, {data['rows']:,} hourly rows of {data['symbols']} symbols, "
+        f"table {megabytes(measurement['table_bytes'])}."
+    )
+
+
 def benefit(measurement: dict[str, Any]) -> RenderableType:
     """What the optimisation bought: the reads before and after, and what the indexes take."""
-    data, declared = measurement["data"], [index for index in measurement["indexes"] if index["declared"]]
+    declared = [index for index in measurement["indexes"] if index["declared"]]
     fetches = total(measurement["queries"], "declared", "heap_fetches")
     planning = max(query["states"]["declared"]["planning_ms"] for query in measurement["queries"])
     return Group(
-        f"PostgreSQL {measurement['server']}, {data['rows']:,} hourly rows of {data['symbols']} symbols, "
-        f"table {megabytes(measurement['table_bytes'])}.",
+        heading(measurement),
         "Warm medians of execution on the server, measured side by side in one run.",
         reads(measurement),
         costs(measurement),
@@ -162,6 +170,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="mltrading_db.report", description="Print a report.")
     commands = parser.add_subparsers(dest="report", required=True)
     commands.add_parser("benefit", help="print a measurement").add_argument("file", type=Path)
+    commands.add_parser("page", help="write a measurement's page beside it").add_argument("file", type=Path)
     comparing = commands.add_parser("compare", help="hold one measurement against another")
     comparing.add_argument("file", type=Path)
     comparing.add_argument("second", type=Path)
@@ -170,6 +179,11 @@ def main(arguments: list[str] | None = None) -> None:
     found = json.loads(options.file.read_text(encoding="utf-8"))
     if options.report == "benefit":
         console.print(benefit(found))
+    elif options.report == "page":
+        # Matplotlib takes its time to import.
+        from mltrading_db.bench.benefit import page  # noqa: PLC0415
+
+        options.file.with_suffix(".html").write_text(page(found), encoding="utf-8")
     else:
         console.print(compared(found, json.loads(options.second.read_text(encoding="utf-8"))))
 

@@ -92,6 +92,17 @@ def test_two_measurements_are_held_against_each_other(tmp_path: Path, capsys: py
     assert "share of the rate with the primary key alone 0.15 0.15 +0 %" in lines
 
 
+def test_a_measurement_has_a_page_with_a_picture(tmp_path: Path) -> None:
+    file = tmp_path / "benefit.json"
+    file.write_text(json.dumps(MEASUREMENT))
+    report.main(["page", str(file)])
+    page = file.with_suffix(".html").read_text()
+    assert page.count("<svg") == 1
+    assert "Dashboard load: 8 kB pages" in page
+    assert "inserted rows/s" in page
+    assert "48,000 x" in page
+
+
 def test_the_dashboard_is_the_sum_of_its_reads_and_stands_beside_the_claim() -> None:
     assert line_of(printed(MEASUREMENT), "Dashboard load, all 2") == [
         "Dashboard load, all 2 610 ms 100 ms 2 ms 305 x 5.2 s -> 1.1 s",
