@@ -5,6 +5,7 @@ Then nothing is left to do. Constraints, absent objects, views on views, and dec
 
 from __future__ import annotations
 
+import copy
 import random
 from typing import Any
 
@@ -167,8 +168,12 @@ def test_what_a_check_says_is_what_a_run_does(changing: tuple[Database, Changes]
     wrong = []
     for seed in range(block * STEPS // 10, (block + 1) * STEPS // 10):
         changes.random.seed(seed + db.server.major * 1000)
+        before = copy.deepcopy(changes.__dict__)
         changes.change()
+        refused = changes.refused
         wrong += [(seed, what) for what in one(db, changes)]
+        if changes.refused > refused:  # and the next one changes what was there before
+            changes.__dict__.update(before, refused=changes.refused)
     assert wrong == []
 
 
@@ -196,7 +201,7 @@ LEFT = "SELECT relname FROM pg_class WHERE relname ~ '__pgopt_(new|old)'"
 
 
 def test_most_of_the_changes_were_made(changing: tuple[Database, Changes]) -> None:
-    assert changing[1].refused < STEPS / 2
+    assert changing[1].refused < STEPS / 3
 
 
 @pytest.fixture(scope="module")
