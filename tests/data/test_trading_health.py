@@ -15,6 +15,8 @@ import pytest
 import yaml
 from trading_database import DEFAULTS, ROOT, SQL, Database
 
+pytestmark = pytest.mark.faults
+
 HEALTH = ROOT / "roles" / "postgresql_health" / "files" / "jobs" / "health"
 CATALOGUE = yaml.safe_load((SQL / "queries" / "catalogue.yml").read_text())
 QUERIES = [
