@@ -11,6 +11,8 @@ import pytest
 import yaml
 from trading_database import DEFAULTS, SQL, Database
 
+pytestmark = pytest.mark.faults
+
 REQUEST = {
     "declared": [index["name"] for index in DEFAULTS["mltrading_index_sets"]["guide"]],
     "catalogue": yaml.safe_load((SQL / "queries" / "catalogue.yml").read_text()),

@@ -12,6 +12,8 @@ from bokeh_sampledata import stocks
 from psycopg2 import sql
 from trading_database import END_TIME, REAL, Database
 
+pytestmark = pytest.mark.faults
+
 SUMMARY = """
 SELECT count(*), count(DISTINCT symbol), max(timestamp)::text FROM feature_engineered_data WHERE source = 'generated'
 """

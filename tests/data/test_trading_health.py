@@ -18,6 +18,8 @@ import yaml
 from jinja2.nativetypes import NativeEnvironment
 from trading_database import DEFAULTS, ROOT, SQL, Database
 
+pytestmark = pytest.mark.faults
+
 HEALTH = ROOT / "roles" / "postgresql_health" / "files" / "jobs" / "health"
 CATALOGUE = yaml.safe_load((SQL / "queries" / "catalogue.yml").read_text())
 VARS = yaml.safe_load((ROOT / "roles/mltrading/vars/main.yml").read_text())

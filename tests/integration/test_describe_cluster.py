@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from conftest import Database
 
+pytestmark = pytest.mark.faults
+
 SCRIPT = Path(__file__).parents[2] / "roles/pgbackrest/files/jobs/describe_cluster"
 
 SOURCE = """

@@ -272,6 +272,7 @@ def test_a_partitioned_table_is_dumped_with_its_partitions(dumps: Dumps) -> None
     assert tables_in(dumps, dumps.dump() / "tables.dump") == {"readings_2026_01", "readings_2026_02"}
 
 
+@pytest.mark.faults
 def test_the_three_dumps_are_of_one_moment_under_a_writing_client(
     dumps: Dumps, own: str, server: Server, tmp_path: Path
 ) -> None:
@@ -543,6 +544,7 @@ def test_a_damaged_dump_does_not_count_among_the_three_and_is_reported(
     assert len(dumps.names) == 4
 
 
+@pytest.mark.faults
 def test_a_dump_that_has_shrunk_is_kept_and_costs_no_old_one(dumps: Dumps, own: str) -> None:
     dumps = replace(dumps, database=own)
     first = dumps.dump(10)

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from conftest import Database
 
+pytestmark = pytest.mark.faults
+
 TABLES = """
 SET ROLE owner;
 CREATE TABLE t (a int, b int, c text);

@@ -260,6 +260,7 @@ def test_what_is_bloat_after_a_week_is_kept_for_the_checks(db: Database, host: J
     assert measured["public.worn_n"][1] < 10
 
 
+@pytest.mark.faults
 def test_an_index_that_is_filled_as_it_should_be_is_left(db: Database, host: JobHost) -> None:
     db.execute("CREATE TABLE full_one AS SELECT n FROM generate_series(1, 200000) n")
     db.execute("CREATE INDEX ON full_one (n); CREATE INDEX half ON full_one (n) WITH (fillfactor = 50)")
@@ -301,6 +302,7 @@ def test_what_a_killed_reindex_leaves_is_cleaned(db: Database, host: JobHost, en
     assert db.value("SELECT pg_relation_size('bloated_n') < 1000000") == (job == "weekly")
 
 
+@pytest.mark.faults
 def test_a_leftover_that_cannot_be_dropped_now_is_left_for_the_next_run(db: Database, host: JobHost) -> None:
     db.execute(BLOATED)
     db.execute("VACUUM bloated")
@@ -343,6 +345,7 @@ def test_a_rebuild_gives_up_that_does_nothing_but_wait_and_lets_deployments_in(d
     assert invalid(db) == []
 
 
+@pytest.mark.faults
 def test_no_timeout_of_the_server_ends_a_build(db: Database, host: JobHost) -> None:
     db.execute(BLOATED)
     db.execute("VACUUM bloated")
@@ -382,6 +385,7 @@ def test_a_rebuild_that_would_fill_the_disk_is_not_begun(db: Database, host: Job
     assert invalid(db) == []
 
 
+@pytest.mark.faults
 def test_an_index_that_serves_the_replica_is_not_called_unused(db: Database, host: JobHost) -> None:
     db.execute("CREATE INDEX idle ON bars (close); CREATE INDEX serves ON bars (day)")
     with standby_of(db.server) as standby:
@@ -546,6 +550,7 @@ def test_it_waits_for_a_deployment_and_says_who_holds_the_lock(db: Database, hos
     succeeded(host.run(db, "run_maintenance", "daily"))
 
 
+@pytest.mark.faults
 def test_a_deployment_at_the_same_time_meets_no_deadlock_and_leaves_nothing_invalid(
     db: Database, host: JobHost
 ) -> None:
@@ -616,6 +621,7 @@ def test_a_signal_ends_a_run_that_waits_and_the_report_is_written(db: Database, 
     succeeded(host.run(db, "run_maintenance", "daily"))
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("job", ["daily", "monthly"])
 def test_a_run_that_is_killed_at_any_time_is_simply_run_again(db: Database, host: JobHost, job: str) -> None:
     for step in range(6):
@@ -635,6 +641,7 @@ def test_a_backend_that_is_terminated_is_a_failure(db: Database, host: JobHost) 
     failed(done, "connection")
 
 
+@pytest.mark.faults
 def test_reports_are_kept_to_a_number_and_a_page_needs_nothing_else(db: Database, host: JobHost) -> None:
     db.execute("CREATE INDEX \"<script>alert('x')</script>\" ON bars (close)")
     for _ in range(3):
@@ -682,6 +689,7 @@ def test_wrong_settings_are_refused_before_anything_is_done(
     assert host.reports == []
 
 
+@pytest.mark.faults
 def test_a_standby_is_refused(db: Database, host: JobHost) -> None:
     with standby_of(db.server) as standby:
         wait_for_replay(db.server, standby)

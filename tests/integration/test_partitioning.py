@@ -377,6 +377,7 @@ def test_the_trading_declaration_finds_nothing_to_do_on_the_partitioned_table(
     server.drop_database(name)
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(
     ("before", "after"), [("guide", "lean"), pytest.param("lean", "guide", marks=pytest.mark.faults)]
 )
@@ -399,6 +400,7 @@ def test_the_declaration_is_exchanged_for_the_other_one_on_the_partitioned_table
     assert not partition(db, table="feature_engineered_data", column="timestamp").changed
 
 
+@pytest.mark.faults
 def test_the_way_back_that_the_page_describes_leads_to_the_table_of_before(db15: Database) -> None:
     declaration = trading_table(db15, "guide")
     rows = "SELECT count(*), sum(id), sum(rsi_1d) FROM feature_engineered_data"

@@ -225,6 +225,7 @@ def test_the_audit_says_what_was_deleted_and_why(logs: Database, host: JobHost) 
     ) == [("public.logs", "at", 30, 1000, 281, 281, "done", "281 rows deleted", True, True, False)]
 
 
+@pytest.mark.faults
 def test_the_report_of_a_run_is_kept_and_old_ones_go(logs: Database, host: JobHost) -> None:
     for _ in range(3):
         succeeded(host.run(logs, "run_retention", RETENTION_REPORTS_KEPT="2"))
@@ -434,6 +435,7 @@ def test_a_second_run_at_the_same_time_is_refused(logs: Database, host: JobHost)
     first.terminate()
 
 
+@pytest.mark.faults
 def test_a_standby_is_refused(servers: Callable[[int], Server], logs: Database, host: JobHost) -> None:
     with standby_of(servers(MAJORS[0])) as standby:
         wait_for_replay(logs.server, standby)
@@ -710,6 +712,7 @@ def test_a_table_partitioned_by_something_else_loses_rows(db15: Database, host: 
 # --- others are at work
 
 
+@pytest.mark.faults
 def test_it_waits_for_a_replica_that_is_behind(servers: Callable[[int], Server], logs: Database, host: JobHost) -> None:
     server = servers(MAJORS[0])
     logs.execute("UPDATE logs SET message = repeat('x', 2000)")

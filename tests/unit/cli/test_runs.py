@@ -65,6 +65,7 @@ def test_nothing_of_ansible_runner_is_left(local: Environment) -> None:
     assert sorted(path.name for path in local.state.iterdir()) == ["lock", "runs"]
 
 
+@pytest.mark.faults
 def test_a_program_gets_one_json_document(local: Environment, capsys: pytest.CaptureFixture[str]) -> None:
     with session.session("try", local.name, as_json=True) as made:
         made.end(made.run("try", {"try_fails": True}), check=False)

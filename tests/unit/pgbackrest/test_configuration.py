@@ -60,6 +60,7 @@ def options(folder: Path, host: str) -> dict[str, str]:
     return dict(parser["global"])
 
 
+@pytest.mark.faults
 def test_a_repository_in_an_object_store_is_reached_by_each_database_host_itself(tmp_path: Path) -> None:
     run = play(tmp_path, {"db1": "12"}, pgbackrest_database_hosts=["db1"], pgbackrest_repository_options=S3)
     assert run.returncode == 0, run.stdout
@@ -72,6 +73,7 @@ def test_a_repository_in_an_object_store_is_reached_by_each_database_host_itself
     assert "keeps its backups itself" not in run.stdout
 
 
+@pytest.mark.faults
 def test_a_repository_on_the_database_host_warns_and_knows_no_other_host(tmp_path: Path) -> None:
     run = play(tmp_path, {"db1": "12"}, pgbackrest_database_hosts=["db1"])
     assert run.returncode == 0, run.stdout
@@ -79,6 +81,7 @@ def test_a_repository_on_the_database_host_warns_and_knows_no_other_host(tmp_pat
     assert options(tmp_path, "db1")["repo1-path"] == "/var/lib/pgbackrest"
 
 
+@pytest.mark.faults
 def test_an_object_store_behind_a_repository_host_is_that_hosts_alone(tmp_path: Path) -> None:
     hosts = {"db1": "13", "backup1": "13"}
     where = {"pgbackrest_database_hosts": ["db1"], "pgbackrest_repository_host": "backup1"}
