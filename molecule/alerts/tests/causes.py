@@ -177,9 +177,9 @@ def operations_fail(cluster: Cluster) -> Iterator[None]:
 @cause("Disk", "db1", "the file system of the server's logs, 40 MB here, is filled", "it is emptied, and leaves")
 def full_disk(cluster: Cluster) -> Iterator[None]:
     """A file system of its own, so that nothing else runs out of space; the server writes on into its open file."""
-    cluster.db1.do(
-        f"mount -t tmpfs -o size=40m tmpfs {LOGS}; chmod 1777 {LOGS}; head --bytes=38M /dev/zero > {LOGS}/ballast"
-    )
+    folder = f"{LOGS}/{cluster.version}-main"
+    mount = f"mount -t tmpfs -o size=40m tmpfs {LOGS}; install --directory --owner=postgres --group=adm {folder}"
+    cluster.db1.do(f"{mount}; head --bytes=38M /dev/zero > {LOGS}/ballast")
     yield
     cluster.db1.do(f"rm {LOGS}/ballast; umount {LOGS}")
 

@@ -11,7 +11,7 @@ from causes import CAUSES, Cause
 from harness import DATABASE, PROJECT, RELEASE, Cluster
 from peers import MAKE_READY, PEERS, Said
 from results import keep
-from watch import Alert, Seen, Watch
+from watch import Alert, Watch
 
 # The seconds that all alerts have to fire, of which the slowest waits for ten minutes by its rule; and those to clear.
 FIRE, CLEAR = 1200, 600
@@ -23,7 +23,7 @@ class Storm:
     """What was seen. `made` and `ended` are when each fault began and was over, in seconds of time.monotonic()."""
 
     watch: Watch
-    before: dict[Alert, Seen] = field(default_factory=dict)
+    before: set[Alert] = field(default_factory=set)
     made: dict[str, float] = field(default_factory=dict)
     ended: dict[str, float] = field(default_factory=dict)
     said: dict[str, dict[str, tuple[Said, Said]]] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class Storm:
         """The line of the table."""
         seen = self.watch.seen.get(cause.names(cluster))
         fires = round(seen.first - self.made[cause.alert]) if seen else None
-        clears = round(seen.last - self.ended[cause.alert]) if seen and cause.names(cluster) not in self.left else None
+        clears = round(seen.gone - self.ended[cause.alert]) if seen and seen.gone else None
         return {
             "alert": f"{cause.alert}, {seen.severity}" if seen else f"**{cause.alert} DID NOT FIRE**",
             "how it is made": cause.made,
@@ -67,10 +67,22 @@ def cluster() -> Cluster:
 def storm(cluster: Cluster) -> Storm:
     """Make every fault, wait until each alert fires, end every fault, and wait until all is quiet."""
     storm = Storm(Watch(cluster.backup1))
-    storm.watch.until(storm.watch.has_none, 300)
-    storm.before = {alert: storm.watch.seen.pop(alert) for alert in storm.watch.there & storm.watch.seen.keys()}
+    with storm.watch.looking():
+        pass_over(cluster, storm)
+    storm.left = set(storm.watch.there)
+    storm.ask_peers(cluster, "afterwards")
+    for cause in CAUSES:
+        keep(PROJECT / ".lab/results", "alerts", RELEASE, storm.row(cluster, cause))
+    return storm
+
+
+def pass_over(cluster: Cluster, storm: Storm) -> None:
+    """The storm itself, from calm to calm."""
+    watch, expected = storm.watch, {cause.names(cluster) for cause in CAUSES}
+    watch.until(watch.has_none, CLEAR)
+    storm.before = set(watch.there)
+    watch.seen.clear()
     storm.ask_peers(cluster, "calm")
-    expected = {cause.names(cluster) for cause in CAUSES}
     with ExitStack() as everything:
         ends = {}
         for cause in CAUSES:
@@ -78,17 +90,11 @@ def storm(cluster: Cluster) -> Storm:
             ends[cause] = ExitStack()
             everything.callback(ends[cause].close)
             ends[cause].enter_context(cause.make(cluster))
-        storm.watch.until(lambda: storm.watch.has_all(expected), FIRE)
+        watch.until(lambda: watch.has_all(expected), FIRE)
         storm.ask_peers(cluster, "storm")
         # The archive before the backup that needs it.
         for cause in reversed(CAUSES):
             ends[cause].close()
             storm.ended[cause.alert] = time.monotonic()
-            storm.watch.look()
-    storm.watch.until(storm.watch.has_none, CLEAR)
-    storm.left = set(storm.watch.there)
     cluster.archive()
-    storm.ask_peers(cluster, "afterwards")
-    for cause in CAUSES:
-        keep(PROJECT / ".lab/results", "alerts", RELEASE, storm.row(cluster, cause))
-    return storm
+    watch.until(watch.has_none, CLEAR)

@@ -19,7 +19,7 @@ named = pytest.mark.parametrize("cause", CAUSES, ids=[cause.alert for cause in C
 
 @pytest.mark.timeout(3600)
 def test_nothing_fires_on_hosts_that_are_well(storm: Storm) -> None:
-    assert storm.before == {}
+    assert storm.before == set()
 
 
 @named

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,11 +27,11 @@ def named(labels: dict[str, str]) -> Alert:
 
 @dataclass
 class Seen:
-    """One alert: how grave it was at last, and when it was first and last there, in seconds of time.monotonic()."""
+    """One alert: how grave it was at last, when it was there first, and since when it is gone, by time.monotonic()."""
 
     severity: str
     first: float
-    last: float
+    gone: float | None = None
 
 
 @dataclass
@@ -39,6 +41,8 @@ class Watch:
     node: Node
     seen: dict[Alert, Seen] = field(default_factory=dict)
     there: set[Alert] = field(default_factory=set)
+    failed: Exception | None = None
+    ends: threading.Event = field(default_factory=threading.Event)
 
     def told(self, command: str) -> list[dict[str, Any]]:
         """What a program on the host answers, as JSON."""
@@ -50,25 +54,43 @@ class Watch:
         fires = {named(sample["metric"]): sample["metric"]["severity"] for sample in self.told(ASK_PROMETHEUS)}
         sent = {named(alert["labels"]) for alert in self.told(ASK_ALERTMANAGER)}
         now = time.monotonic()
-        self.there = {alert for alert in fires.keys() | sent if alert[0] != ALWAYS}
-        for alert in self.there:
-            if alert in self.seen:
-                self.seen[alert].last = now
-            elif alert in fires and alert in sent:
-                self.seen[alert] = Seen(fires[alert], now, now)
-            if alert in self.seen and alert in fires:
-                self.seen[alert].severity = fires[alert]
+        there = {alert for alert in fires.keys() | sent if alert[0] != ALWAYS}
+        for alert in there & fires.keys() & sent:
+            self.seen.setdefault(alert, Seen(fires[alert], now)).severity = fires[alert]
+        for alert, seen in self.seen.items():
+            seen.gone = None if alert in there else seen.gone or now
+        self.there = there
+
+    def run(self) -> None:
+        """Look until told to end."""
+        try:
+            while not self.ends.wait(PAUSE):
+                self.look()
+        except Exception as error:  # Whoever waits is told.
+            self.failed = error
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """Look while the block runs, whatever it does."""
+        self.look()
+        thread = threading.Thread(target=self.run)
+        thread.start()
+        try:
+            yield
+        finally:
+            self.ends.set()
+            thread.join()
 
     def until(self, reached: Callable[[], bool], seconds: float) -> bool:
-        """Look until it comes about; whether it does in time."""
+        """Wait until it comes about; whether it does in time."""
         end = time.monotonic() + seconds
-        while True:
-            self.look()
-            if reached():
-                return True
+        while not reached():
+            if self.failed:
+                raise self.failed
             if time.monotonic() > end:
                 return False
             time.sleep(PAUSE)
+        return True
 
     def has_all(self, alerts: Collection[Alert]) -> bool:
         """Whether each has begun."""
