@@ -57,6 +57,7 @@ RECEIVERS: dict[str, tuple[str, dict[str, Any]]] = {
         "webhook",
         {"url": NOBODY, "http_config": {"basic_auth": {"username": "a", "password": "%s"}}},
     ),
+    # Not within a URL, which Alertmanager writes to its log where it does not answer.
     "webhook_token": ("webhook", {"url": NOBODY, "http_config": {"authorization": {"credentials": "%s"}}}),
     "mail_password": (
         "email",
@@ -114,7 +115,7 @@ def declare() -> None:
         **{name: known[name] for name in (*MADE, *(f"{name}_password" for name in CLIENTS))},
         "pgbackrest_repository_options": {"repo1-type": "posix", **{name: known[name] for name in STORE}},
         "monitoring_receiver": receiver,
-        "monitoring_watchdog_receiver": {"webhook_configs": [{"url": NOBODY + known[WATCHDOG]}]},
+        "monitoring_watchdog_receiver": {"webhook_configs": [filled(RECEIVERS["webhook_token"][1], known[WATCHDOG])]},
     }
     VAULT.write_text(yaml.safe_dump(secrets, explicit_start=True), encoding="utf-8")
     words = ["ansible-vault", "encrypt", "--vault-password-file", VAULT_PASSWORD, VAULT]

@@ -5,7 +5,7 @@ import os
 import select
 import sys
 
-PAUSE = 0.1
+PAUSE = 0.3
 
 seen = set()
 while not select.select([sys.stdin], [], [], PAUSE)[0]:
