@@ -4,9 +4,7 @@ The two tests are one story, in this order: the standby takes over by plan, and 
 new one dies.
 """
 
-import json
 import subprocess
-from pathlib import Path
 
 import pytest
 from harness import Cluster, Node, docker, eventually, said
@@ -14,29 +12,19 @@ from oracle import Oracle
 from table import Fault
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Where an inventory is written to that names another primary."""
-    return tmp_path
-
-
 def play(
-    cluster: Cluster, folder: Path, playbook: str, primary: Node, *arguments: str, **variables: object
+    cluster: Cluster, playbook: str, primary: Node, *arguments: str, **variables: object
 ) -> subprocess.CompletedProcess[str]:
     """A playbook with an inventory that names `primary`, as a person would after a promotion."""
-    file = folder / f"{primary.name}.json"
-    hosts = {node.name: {"postgresql_primary": primary.name} for node in (cluster.db1, cluster.db2)}
-    file.write_text(json.dumps({"all": {"hosts": hosts}}))
-    limit = () if any(argument.startswith("--limit") for argument in arguments) else ("--limit", ",".join(hosts))
-    return cluster.play(playbook, "--inventory", str(file), *limit, *arguments, **variables)
+    return cluster.play(playbook, *cluster.naming(primary), *arguments, **variables)
 
 
 def promote(
-    cluster: Cluster, folder: Path, primary: Node, standby: Node, *arguments: str, **more: object
+    cluster: Cluster, primary: Node, standby: Node, *arguments: str, **more: object
 ) -> subprocess.CompletedProcess[str]:
     """The playbook, asked to promote `standby`."""
     ask = {"promote_to": standby.name, "promote_confirm": standby.name} | more
-    return play(cluster, folder, "promote_replica.yml", primary, *arguments, **ask)
+    return play(cluster, "promote_replica.yml", primary, *arguments, **ask)
 
 
 def who_writes(cluster: Cluster) -> tuple[bool, bool]:
@@ -45,19 +33,17 @@ def who_writes(cluster: Cluster) -> tuple[bool, bool]:
 
 
 @pytest.mark.timeout(1200)
-def test_a_planned_change_loses_no_acknowledged_row(
-    provisioned: Cluster, oracle: Oracle, fault: Fault, folder: Path
-) -> None:
+def test_a_planned_change_loses_no_acknowledged_row(provisioned: Cluster, oracle: Oracle, fault: Fault) -> None:
     """The standby is promoted by plan (switchover), under load."""
     cluster, old, new = provisioned, provisioned.db1, provisioned.db2
 
-    unconfirmed = promote(cluster, folder, old, new, promote_confirm=old.name)
+    unconfirmed = promote(cluster, old, new, promote_confirm=old.name)
     assert "repeat it as promote_confirm=HOST" in said(unconfirmed)
-    alive = promote(cluster, folder, old, new, promote_unplanned=True)
+    alive = promote(cluster, old, new, promote_unplanned=True)
     assert f"{old.name} still takes writes" in said(alive)
     new.sql("SELECT pg_wal_replay_pause()")
     old.sql("CREATE TABLE promotion_bulk AS SELECT repeat(n::text, 10) FROM generate_series(1, 400000) AS n")
-    behind = promote(cluster, folder, old, new)
+    behind = promote(cluster, old, new)
     new.sql("SELECT pg_wal_replay_resume()")
     old.sql("DROP TABLE promotion_bulk")
     assert "bytes behind" in said(behind)
@@ -65,7 +51,7 @@ def test_a_planned_change_loses_no_acknowledged_row(
     assert who_writes(cluster) == (True, False)
     assert eventually(cluster.follows)
 
-    run = promote(cluster, folder, old, new)
+    run = promote(cluster, old, new)
     assert run.returncode == 0, run.stdout
     assert "The write gap was" in said(run)
     oracle.writes_on()
@@ -74,10 +60,10 @@ def test_a_planned_change_loses_no_acknowledged_row(
     assert who_writes(cluster) == (False, True)
     assert eventually(lambda: acknowledged <= cluster.rows(old))
 
-    unchanged = play(cluster, folder, "site.yml", old, "--tags", "postgresql")
+    unchanged = play(cluster, "site.yml", old, "--tags", "postgresql")
     assert f"postgresql_primary is {old.name}, and of this cluster's servers {new.name} takes writes" in said(unchanged)
     tags = "common,postgresql,postgresql_replica,pgbouncer"
-    changed = play(cluster, folder, "site.yml", new, "--tags", tags)
+    changed = play(cluster, "site.yml", new, "--tags", tags)
     assert changed.returncode == 0, changed.stdout
     assert "changed: [" not in changed.stdout
     fault.happened = (
@@ -88,21 +74,21 @@ def test_a_planned_change_loses_no_acknowledged_row(
 
 @pytest.mark.timeout(1200)
 def test_a_dead_primary_is_replaced_and_takes_no_write_when_it_is_back(
-    provisioned: Cluster, oracle: Oracle, fault: Fault, folder: Path
+    provisioned: Cluster, oracle: Oracle, fault: Fault
 ) -> None:
     """The primary's host is killed under load, and the standby promoted (synchronous replication)."""
     cluster, new, old = provisioned, provisioned.db1, provisioned.db2
     assert who_writes(cluster) == (False, True), "this test goes on where the one before it ended"
-    run = play(cluster, folder, "site.yml", old, "--tags", "postgresql_replica", postgresql_replica_synchronous="any")
+    run = play(cluster, "site.yml", old, "--tags", "postgresql_replica", postgresql_replica_synchronous="any")
     assert run.returncode == 0, run.stdout
     synchronous = "SELECT string_agg(sync_state, ',') FROM pg_stat_replication"
     assert eventually(lambda: old.sql(synchronous) == "quorum")
     oracle.writes_on()
 
     docker("kill", old.name)
-    planned = promote(cluster, folder, old, new, f"--limit={new.name}")
+    planned = promote(cluster, old, new, f"--limit={new.name}")
     assert f"{old.name} does not answer it or the controller" in said(planned)
-    run = promote(cluster, folder, old, new, f"--limit={new.name}", promote_unplanned=True)
+    run = promote(cluster, old, new, f"--limit={new.name}", promote_unplanned=True)
     assert run.returncode == 0, run.stdout
     oracle.writes_on()
 
@@ -111,11 +97,11 @@ def test_a_dead_primary_is_replaced_and_takes_no_write_when_it_is_back(
     journal = "journalctl --boot --unit 'postgresql@*'"
     assert eventually(lambda: "takes writes for this cluster" in old.run(journal).stdout)
     assert not old.answers()
-    refused = play(cluster, folder, "site.yml", new, "--tags", "postgresql,postgresql_replica")
+    refused = play(cluster, "site.yml", new, "--tags", "postgresql,postgresql_replica")
     assert f"promote_rejoin={old.name}" in said(refused)
     assert refused.returncode != 0
 
-    run = play(cluster, folder, "promote_replica.yml", new, promote_rejoin=old.name, promote_confirm=old.name)
+    run = play(cluster, "promote_replica.yml", new, promote_rejoin=old.name, promote_confirm=old.name)
     assert run.returncode == 0, run.stdout
     assert who_writes(cluster) == (True, False)
     acknowledged = oracle.stop()

@@ -1,4 +1,7 @@
-"""A cluster that faults befall: commands on its hosts, questions to its servers, plays over them."""
+"""A cluster of the scenario `faults`: commands on its hosts, questions to its servers, plays over them.
+
+Shared by the fault suite and the benchmark of durability.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-PROJECT = Path(__file__).parents[3]
+PROJECT = Path(__file__).parents[2]
 EPHEMERAL = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
 RELEASE = os.environ.get("FAULTS_DEBIAN", "bookworm")
+PREFIX = f"{os.environ.get('FAULTS_PREFIX', 'faults')}-{RELEASE}-"
 IMAGE = f"mltrading-db-lab:{RELEASE}"
 SCRIPTS = "/usr/local/lib/mltrading-db"
 REPOSITORY = "/var/lib/pgbackrest"
@@ -47,7 +51,7 @@ class Node:
     @property
     def name(self) -> str:
         """Its name in the inventory, and the container's."""
-        return f"faults-{RELEASE}-{self.short}"
+        return f"{PREFIX}{self.short}"
 
     def run(self, command: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """What became of a command of the shell."""
@@ -165,6 +169,13 @@ class Cluster:
         command = self.command(playbook, *arguments, **variables)
         return subprocess.run(command, env=play_environment(), capture_output=True, text=True, check=False)
 
+    def naming(self, primary: Node) -> list[str]:
+        """Arguments of a play after a promotion: an inventory that names `primary`, and both servers."""
+        file = EPHEMERAL / f"primary-{primary.name}.json"
+        hosts = {node.name: {"postgresql_primary": primary.name} for node in (self.db1, self.db2)}
+        file.write_text(json.dumps({"all": {"hosts": hosts}}))
+        return ["--inventory", str(file), "--limit", ",".join(hosts)]
+
     def archive(self) -> str:
         """Have everything that was written so far archived; the last segment."""
         self.db1.sql("SELECT pg_create_restore_point('everything so far')")
@@ -173,10 +184,11 @@ class Cluster:
         assert eventually(lambda: self.db1.sql(ask) >= segment), f"{segment} is not archived"
         return segment
 
-    def follows(self) -> bool:
+    def follows(self, primary: Node | None = None) -> bool:
         """Whether the standby receives and has replayed what the primary has."""
         ask = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming' AND replay_lsn >= '{}'"
-        return self.db1.answers() and self.db1.sql(ask.format(self.db1.sql("SELECT pg_current_wal_lsn()"))) == "1"
+        node = primary or self.db1
+        return node.answers() and node.sql(ask.format(node.sql("SELECT pg_current_wal_lsn()"))) == "1"
 
     def is_whole(self) -> None:
         """Assert that it is as provisioned: one primary, a standby that follows, an archive that takes WAL."""
@@ -211,20 +223,20 @@ class Cluster:
         return (node or self.db1).run(command, json.dumps(settings))
 
     @contextmanager
-    def clone(self, **target: Any) -> Iterator[Callable[[str], str]]:
-        """A clone of the primary restored to a target; asks its trading database."""
-        place = {"directory": "/var/lib/postgresql/clone", "port": 5499}
+    def clone(self, node: Node | None = None, **target: Any) -> Iterator[Callable[[str], str]]:
+        """A clone of the primary restored to a target, on its host or another; asks its trading database."""
+        on, place = node or self.db1, {"directory": "/var/lib/postgresql/clone", "port": 5499}
         try:
-            run = self.restore("run", **target, **place)
+            run = self.restore("run", on, **target, **place)
             assert run.returncode == 0, run.stderr
-            yield lambda statement: self.db1.sql(statement, DATABASE, 5499)
+            yield lambda statement: on.sql(statement, DATABASE, 5499)
         finally:
             stop = f"/usr/lib/postgresql/{self.version}/bin/pg_ctl stop --mode=immediate -D {place['directory']}"
-            self.db1.run(f"runuser -u postgres -- {stop}; rm -rf {place['directory']} {place['directory']}.restore")
+            on.run(f"runuser -u postgres -- {stop}; rm -rf {place['directory']} {place['directory']}.restore")
 
-    def restored(self, **target: Any) -> set[int]:
+    def restored(self, node: Node | None = None, **target: Any) -> set[int]:
         """The oracle's rows that a restore to a target has."""
-        with self.clone(**target) as ask:
+        with self.clone(node, **target) as ask:
             return numbers(ask("SELECT number FROM oracle"))
 
     def rows(self, node: Node | None = None) -> set[int]:
