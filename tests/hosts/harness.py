@@ -169,6 +169,12 @@ class Cluster:
         command = self.command(playbook, *arguments, **variables)
         return subprocess.run(command, env=play_environment(), capture_output=True, text=True, check=False)
 
+    def provision(self) -> None:
+        """Run the site where it has not been run to its end."""
+        if self.db1.run("test -e /etc/mltrading-db/postgresql_health.env").returncode or not self.db1.answers():
+            run = self.play("site.yml")
+            assert run.returncode == 0, run.stdout
+
     def naming(self, primary: Node) -> list[str]:
         """Arguments of a play after a promotion: an inventory that names `primary`, and both servers."""
         file = EPHEMERAL / f"primary-{primary.name}.json"
