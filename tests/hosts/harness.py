@@ -171,7 +171,7 @@ class Cluster:
 
     def provision(self) -> None:
         """Run the site where it has not been run to its end."""
-        if self.db1.run("test -e /etc/mltrading-db/postgresql_health.env").returncode or not self.db1.answers():
+        if self.db1.run("test -e /etc/mltrading-db/health_metrics.env").returncode or not self.db1.answers():
             run = self.play("site.yml")
             assert run.returncode == 0, run.stdout
 
@@ -182,12 +182,13 @@ class Cluster:
         file.write_text(json.dumps({"all": {"hosts": hosts}}))
         return ["--inventory", str(file), "--limit", ",".join(hosts)]
 
-    def archive(self) -> str:
+    def archive(self, primary: Node | None = None) -> str:
         """Have everything that was written so far archived; the last segment."""
-        self.db1.sql("SELECT pg_create_restore_point('everything so far')")
-        segment = self.db1.sql("SELECT pg_walfile_name(pg_switch_wal())")
+        node = primary or self.db1
+        node.sql("SELECT pg_create_restore_point('everything so far')")
+        segment = node.sql("SELECT pg_walfile_name(pg_switch_wal())")
         ask = "SELECT coalesce(last_archived_wal, '') FROM pg_stat_archiver"
-        assert eventually(lambda: self.db1.sql(ask) >= segment), f"{segment} is not archived"
+        assert eventually(lambda: node.sql(ask) >= segment), f"{segment} is not archived"
         return segment
 
     def follows(self, primary: Node | None = None) -> bool:
