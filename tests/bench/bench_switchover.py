@@ -10,7 +10,7 @@ from typing import Any
 from harness import EPHEMERAL, Cluster, Node, eventually, said
 from oracle import Oracle, login, make_table
 
-SAID = re.compile(r"The write gap was ([\d.]+) s\s+at the server and ([\d.]+) s\s+through the pooler")
+SAID = re.compile(r"The write gap was ([\d.]+) s\W+at the server and ([\d.]+) s\W+through the pooler")
 
 
 def switch(cluster: Cluster, oracle: Oracle, old: Node, new: Node) -> dict[str, Any]:
