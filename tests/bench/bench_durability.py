@@ -120,6 +120,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--switchovers", type=int, default=20, help="an even number")
     parser.add_argument("--megabytes", type=int, default=1000, help="of databases, for the copies")
     parser.add_argument("--rounds", type=int, default=3, help="of the copies")
+    parser.add_argument("--hosts", choices=bench_rebuild.KINDS, nargs="+", default=list(bench_rebuild.KINDS))
     parser.add_argument("--keep", action="store_true", help="leave the hosts for another run")
     parser.add_argument("--output", type=Path, default=PROJECT / ".lab/results/bench_durability.json")
     options = parser.parse_args()
@@ -136,7 +137,7 @@ def main() -> None:
         "recovery": lambda: bench_recovery.measure(cluster, options.kills, options.restores, say),
         "switchover": lambda: bench_switchover.measure(cluster, options.switchovers, say),
         "copies": lambda: bench_copies.measure(cluster, options.megabytes, options.rounds, say),
-        "rebuild": lambda: bench_rebuild.measure(cluster, say),
+        "rebuild": lambda: bench_rebuild.measure(cluster, options.hosts, say),
     }
     options.output.parent.mkdir(parents=True, exist_ok=True)
     results = json.loads(options.output.read_text()) if options.output.exists() else {}

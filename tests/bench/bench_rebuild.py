@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from harness import DATABASE, EPHEMERAL, PROJECT, Cluster, Node, docker, eventually, said
+
+KINDS = ("standby", "primary", "repository")
 
 
 def destroy(node: Node) -> None:
@@ -36,14 +38,12 @@ def rebuild(cluster: Cluster, node: Node, **variables: Any) -> float:
     return round(took, 1)
 
 
-def measure(cluster: Cluster, say: Callable[[str], None]) -> dict[str, float]:
+def measure(cluster: Cluster, kinds: Sequence[str], say: Callable[[str], None]) -> dict[str, float]:
     """Seconds for each kind of host. The primary is rebuilt from the repository, as though there were no standby."""
+    nodes = dict(zip(KINDS, (cluster.db2, cluster.db1, cluster.backup1), strict=True))
     found = {}
-    for kind, node, variables in (
-        ("standby", cluster.db2, {}),
-        ("primary", cluster.db1, {"rebuild_despite_standby": True}),
-        ("repository host", cluster.backup1, {}),
-    ):
-        found[kind] = rebuild(cluster, node, **variables)
+    for kind in kinds:
+        variables = {"rebuild_despite_standby": True} if kind == "primary" else {}
+        found[kind] = rebuild(cluster, nodes[kind], **variables)
         say(f"rebuilt the {kind} in {found[kind]} s")
     return found
