@@ -14,12 +14,15 @@ PYTEST := pytest --numprocesses 2 --dist loadfile
 SUITES := tests/unit tests/data tests/integration
 RESULTS := .lab/results
 BENCH ?= indexes module play
-BENCHES := indexes module play retention partitions durability
+BENCHES := indexes module play retention partitions health mldb durability
 BENCH_ROWS ?= 2000000
 BENCH_KILLS ?= 20
 BENCH_SWITCHOVERS ?= 20
 FAULTS_DEBIAN ?= bookworm trixie
-FAULTS_TARGETS ?= 2
+FAULTS_TARGETS ?= 10
+# What test-faults runs on each release: folders of molecule/.
+SCENARIOS ?= faults backup alerts mldb
+DEFAULT_HOSTS := env MOLECULE_EPHEMERAL_DIRECTORY=$(CURDIR)/.lab/molecule/default
 BENCH_PARTS = $(filter indexes module,$(BENCH))
 # ansible-lint alone takes a minute, and goes first so that the others run beside it.
 QUICK_LINTERS := _yamllint _ruff _mypy _shellcheck
@@ -27,7 +30,7 @@ LINTERS := _ansible-lint _sqlfluff $(QUICK_LINTERS)
 SCRIPTS = $(shell git ls-files --cached --others --exclude-standard | xargs grep --files-with-matches --no-messages '^#!.*sh$$')
 QUERIES = $(shell git ls-files --cached --others --exclude-standard '*.sql')
 
-.PHONY: help lab test test-fast test-faults lint bench report docs lab-hosts lab-down _setup _bench-play _bench-durability $(LINTERS)
+.PHONY: help lab test test-fast test-faults lint bench report docs lab-hosts lab-down _setup _bench-play _bench-mldb _bench-durability $(LINTERS)
 
 help: ## list the commands
 	@sed --quiet --regexp-extended 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand --tabs=20
@@ -40,24 +43,28 @@ lab: lab-hosts ## set up, provision the hosts, load market data, prove a backup,
 	@lab/stage 'The page on how it does' $(LAB) playbooks/report_health.yml
 	@lab/summary
 
-test: _setup ## set up, then lint and every test: unit, integration, and whole hosts on Debian 12 and 13
-	@rm -f $(RESULTS)/*.xml
+test: _setup ## set up, then lint and every test: unit, integration, whole hosts on Debian 12 and 13, the core of the faults
+	@rm -f $(RESULTS)/*.xml $(RESULTS)/faults*
 	@lab/stage 'Lint' $(MAKE) lint
 	@lab/stage 'Unit and integration tests' $(PYTEST) --junit-xml=$(RESULTS)/suites.xml $(SUITES)
 	@lab/stage 'Docker Engine' lab/docker
 	@lab/stage 'Host images' lab/image bookworm trixie
-	@lab/stage 'Hosts from blank to verified' env MOLECULE_EPHEMERAL_DIRECTORY=$(CURDIR)/.lab/molecule/default \
-	    molecule test --scenario-name default
+	@$(DEFAULT_HOSTS) molecule destroy --scenario-name default
+	@failed=0; \
+	lab/stage 'Hosts from blank to verified' $(DEFAULT_HOSTS) molecule test --scenario-name default --destroy never && \
+	lab/stage 'The core of the faults, on these hosts' $(DEFAULT_HOSTS) FAULTS_PREFIX=test \
+	    pytest -m core --junit-xml=$(RESULTS)/core.xml molecule/faults/tests || failed=1; \
+	$(DEFAULT_HOSTS) molecule destroy --scenario-name default; exit $$failed
 	@lab/count-tests $(RESULTS)/*.xml
 
-test-faults: _setup ## break everything on purpose, and count the rows (FAULTS_DEBIAN="bookworm trixie", FAULTS_TARGETS=2)
-	@rm -f $(RESULTS)/faults*
+test-faults: _setup ## break everything on purpose, and count the rows (FAULTS_DEBIAN="bookworm trixie", SCENARIOS="faults backup alerts mldb", FAULTS_TARGETS=10, FAULTS_SEED=)
+	@rm -f $(foreach scenario,$(SCENARIOS),$(RESULTS)/$(scenario)*)
 	@lab/stage 'Docker Engine' lab/docker
 	@lab/stage 'Host images' lab/image $(FAULTS_DEBIAN)
-	@failed=0; for debian in $(FAULTS_DEBIAN); do \
-	    lab/stage "Faults on $$debian" env FAULTS_DEBIAN=$$debian FAULTS_TARGETS=$(FAULTS_TARGETS) \
-	        MOLECULE_EPHEMERAL_DIRECTORY=$(CURDIR)/.lab/molecule/faults-$$debian molecule test --scenario-name faults || failed=1; \
-	done; cat $(RESULTS)/faults.md; exit $$failed
+	@failed=0; for scenario in $(SCENARIOS); do for debian in $(FAULTS_DEBIAN); do \
+	    lab/stage "Scenario $$scenario on $$debian" env FAULTS_DEBIAN=$$debian FAULTS_TARGETS=$(FAULTS_TARGETS) FAULTS_SEED=$(FAULTS_SEED) \
+	        MOLECULE_EPHEMERAL_DIRECTORY=$(CURDIR)/.lab/molecule/$$scenario-$$debian molecule test --scenario-name $$scenario || failed=1; \
+	done; [[ ! -e $(RESULTS)/$$scenario.md ]] || cat $(RESULTS)/$$scenario.md; done; exit $$failed
 
 test-fast: _setup ## the quick linters, unit tests and quick integration tests: no containers, under two minutes
 	@lab/stage 'Quick linters' $(MAKE) --jobs=2 --output-sync=target $(QUICK_LINTERS)
@@ -66,12 +73,14 @@ test-fast: _setup ## the quick linters, unit tests and quick integration tests: 
 lint: _setup ## ansible-lint, yamllint, ruff, mypy, shellcheck and sqlfluff
 	@$(MAKE) --jobs=2 --output-sync=target $(LINTERS)
 
-bench: _setup ## measure the indexes, an idle run of the module, and the site (BENCH="indexes module play retention partitions durability", BENCH_ROWS=2000000)
+bench: _setup ## measure the indexes, an idle run of the module, and the site (BENCH="indexes module play retention partitions health mldb durability", BENCH_ROWS=2000000)
 	$(if $(filter-out $(BENCHES),$(BENCH)),$(error BENCH is one or more of: $(BENCHES)))
 	$(if $(BENCH_PARTS),@lab/stage 'The $(BENCH_PARTS)' python tests/bench/bench.py --rows $(BENCH_ROWS) --parts $(BENCH_PARTS))
 	$(if $(filter retention,$(BENCH)),@lab/stage 'Retention and the refresh' python tests/bench/bench_retention.py --rows $(BENCH_ROWS) --output $(RESULTS)/bench_retention.json)
 	$(if $(filter partitions,$(BENCH)),@lab/stage 'Partitions' python tests/bench/bench_partitions.py --rows $(BENCH_ROWS) --output $(RESULTS)/bench_partitions.json)
+	$(if $(filter health,$(BENCH)),@lab/stage 'The health checks' python tests/bench/bench_health.py --rows $(BENCH_ROWS) --output $(RESULTS)/bench_health.json)
 	$(if $(filter play,$(BENCH)),@$(MAKE) _bench-play)
+	$(if $(filter mldb,$(BENCH)),@$(MAKE) lab-hosts _bench-mldb)
 	$(if $(filter durability,$(BENCH)),@$(MAKE) _bench-durability)
 
 _bench-play:
@@ -85,6 +94,10 @@ _bench-durability:
 	@lab/stage 'Losses, copies, switchovers, hosts rebuilt' env FAULTS_PREFIX=bench FAULTS_DEBIAN=$(LAB_DEBIAN) \
 	    MOLECULE_EPHEMERAL_DIRECTORY=$(CURDIR)/.lab/molecule/durability \
 	    python tests/bench/bench_durability.py --kills $(BENCH_KILLS) --switchovers $(BENCH_SWITCHOVERS)
+
+# On the lab, which the first run provisions where it is blank.
+_bench-mldb:
+	@lab/stage 'mldb apply beside ansible-playbook' python tests/bench/bench_mldb.py
 
 report: _setup ## write a page on how the lab does, to .lab/health/lab.html
 	@lab/stage 'The page' $(LAB) playbooks/report_health.yml

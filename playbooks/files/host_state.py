@@ -3,11 +3,16 @@
 
 usage: host_state.py begin        keep the state as it is before a run
        host_state.py record       take over into the accepted state what the run has changed since `begin`
+       host_state.py first        the same, and where nothing is accepted yet the whole state: all roles have run
        host_state.py accept       take the state as it is for the accepted one
        host_state.py compare      print what differs from the accepted state, a JSON list
+       host_state.py look         print from which commits the host was brought to what it is, a JSON list; fails beside
+                                  another run
 
 The state is a mapping of "kind: name" to a value. HOST_STATE_QUERY holds the query for each database (host_state.sql).
 A run is compared from `begin` to `record`, so that what somebody had changed before it is not accepted along with it.
+HOST_STATE_RUN says who runs, as user@controller. From `begin` to `record` nobody else may, and HELD_FOR at the most:
+what a killed run has left holds nobody up for ever, and its own controller not at all.
 """
 
 from __future__ import annotations
@@ -17,14 +22,23 @@ import hashlib
 import json
 import os
 import pwd
+import shutil
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 # Tests give another root.
 ROOT = Path(os.environ.get("HOST_STATE_ROOT", "/"))
 ACCEPTED = ROOT / "var/lib/mltrading-db/accepted_state.json"
+AUDIT = ROOT / "var/log/mltrading-db/audit.log"
+# The runs that bring a host to what their checkout says; a backup or an acceptance says nothing of it.
+BRINGING = {"apply", "rebuild", "restore", "promote"}
+# A log that is longer goes to audit.log.1, in bytes: hundreds of runs.
+LONGEST_LOG = 1_000_000
+RUN = ROOT / "run/mltrading-db-run.json"
+HELD_FOR = 4 * 3600.0
 BEFORE = ROOT / "run/mltrading-db-state-before.json"
 # What the roles keep on a host. A file that ends in ~ is a copy that Ansible kept.
 FILES = (
@@ -32,14 +46,25 @@ FILES = (
     "etc/pgbackrest/**",
     "etc/pgbouncer/**",
     "etc/postgresql/**",
+    "etc/prometheus/**",
     "etc/systemd/system/*.d/*",
     "usr/local/bin/health",
     "usr/local/lib/mltrading-db/**",
 )
 CRON = ("etc/crontab", "etc/cron.d/*", "var/spool/cron/crontabs/*")
+# What is known without the server.
+OF_HOST = ("file: ", "cron line: ")
 LISTED = "SELECT datname FROM pg_catalog.pg_database WHERE datallowconn AND NOT datistemplate ORDER BY 1"
 
 State = dict[str, str]
+
+
+class BusyError(Exception):
+    """Another run is at this host."""
+
+
+class SilentError(Exception):
+    """The server does not answer, so that nobody knows what was changed in it."""
 
 
 def files() -> State:
@@ -67,33 +92,50 @@ def cron() -> State:
     return found
 
 
-def ask(database: str, query: str) -> list[str]:
+def ports() -> list[int]:
+    """The ports of the clusters that Debian's register has; none on a host without PostgreSQL."""
+    if not shutil.which("pg_lsclusters"):
+        return []
+    said = subprocess.run(["pg_lsclusters", "--json"], capture_output=True, text=True, check=True).stdout
+    return [int(cluster["port"]) for cluster in json.loads(said)]
+
+
+def ask(port: int, database: str, query: str) -> list[str]:
     """The lines of a query's answer; over the socket, as the server's superuser."""
-    command = ["psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "-At", "--dbname", database]
+    command = ["psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "-At", f"--port={port}", "--dbname", database]
     if os.geteuid() == 0:
         command = ["runuser", "-u", "postgres", "--", *command]
     done = subprocess.run(command, input=query, capture_output=True, text=True, check=False, cwd="/")
     if done.returncode:
-        sys.exit(f"{database} does not answer: {done.stderr.strip()}")
+        raise SilentError(f"{database} does not answer: {done.stderr.strip()}")
     return done.stdout.splitlines()
 
 
 def server() -> State:
-    """What the server says of itself and of each database; nothing where there is none that runs."""
+    """What the server says of itself and of each database; nothing where there is none."""
     query = os.environ.get("HOST_STATE_QUERY", "")
-    if not query or not glob.glob(str(ROOT / "run/postgresql/.s.PGSQL.*[0-9]")):
-        return {}
     found = {}
-    for database in ask("postgres", LISTED):
-        for kind, name, value in map(json.loads, ask(database, query)):
-            of_cluster = kind in ("setting", "login rule", "role") or name.startswith("database ")
-            found[f"{kind}: {name}" if of_cluster else f"{kind}: {database}: {name}"] = value or ""
+    for port in ports() if query else []:
+        for database in ask(port, "postgres", LISTED):
+            for kind, name, value in map(json.loads, ask(port, database, query)):
+                of_cluster = kind in ("setting", "login rule", "role") or name.startswith("database ")
+                found[f"{kind}: {name}" if of_cluster else f"{kind}: {database}: {name}"] = value or ""
     return found
 
 
 def now() -> State:
     """The whole state."""
     return {**files(), **cron(), **server()}
+
+
+def now_or_as_accepted() -> State:
+    """The whole state; of a server that does not answer what is accepted, so that nothing of it is taken over."""
+    try:
+        return now()
+    except SilentError:
+        accepted = read(ACCEPTED) or {}
+        silent = {key: value for key, value in accepted.items() if not key.startswith(OF_HOST)}
+        return {**files(), **cron(), **silent, "server": "silent"}
 
 
 def read(path: Path) -> State | None:
@@ -111,10 +153,79 @@ def write(path: Path, state: State) -> None:
 
 
 def recorded(accepted: State, before: State, after: State) -> State:
-    """The accepted state with what a run has changed: what came, what went, what is different."""
+    """The accepted state with what a run has changed: what came, went, or is different.
+
+    Where the server was silent at one of its ends, what is accepted of it stays.
+    """
+    if "server" in {*before, *after}:
+        of_server = {key: value for key, value in accepted.items() if not key.startswith(OF_HOST)}
+        before, after = (
+            {**{key: value for key, value in state.items() if key.startswith(OF_HOST)}, **of_server}
+            for state in (before, after)
+        )
     changed = {key: value for key, value in after.items() if before.get(key) != value}
     kept = {key: value for key, value in accepted.items() if key in after or key not in before}
     return {**kept, **changed}
+
+
+def record(first: bool) -> None:
+    """Take over what a run has changed; without a state before it, nothing is known to be the run's."""
+    accepted, before = read(ACCEPTED), read(BEFORE)
+    if accepted is None and first:
+        write(ACCEPTED, now())
+    elif accepted is not None and before is not None:
+        write(ACCEPTED, recorded(accepted, before, now_or_as_accepted()))
+    BEFORE.unlink(missing_ok=True)
+
+
+def hold(take: bool) -> None:
+    """Look whether another run is at this host, and hold it for this one.
+
+    Raises:
+        BusyError: there is one, of another user or controller.
+    """
+    who, held = os.environ.get("HOST_STATE_RUN", ""), read(RUN)
+    if who and held and held["by"] != who and time.time() - float(held["since"]) < HELD_FOR:
+        free = time.strftime("%H:%M:%S UTC", time.gmtime(float(held["since"]) + HELD_FOR))
+        raise BusyError(
+            f"{held['by']} is at this host; if that run was killed, remove {RUN} on it, or wait until {free}"
+        )
+    if who and take:
+        write(RUN, {"by": who, "since": str(time.time())})
+
+
+def release() -> None:
+    """Give the host free again, if this run holds it."""
+    if (read(RUN) or {}).get("by") == os.environ.get("HOST_STATE_RUN", ""):
+        RUN.unlink(missing_ok=True)
+
+
+def rotate() -> None:
+    """Begin a new audit log where it is long; the one before it is kept."""
+    if AUDIT.exists() and AUDIT.stat().st_size > LONGEST_LOG:
+        AUDIT.replace(AUDIT.with_name("audit.log.1"))
+
+
+def commits() -> list[dict[str, str]]:
+    """The commits that a newer checkout contains, each once, as the audit log has them.
+
+    A whole run that insisted on an older checkout has undone what was newer: what came before it no longer counts.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for log in (AUDIT.with_name("audit.log.1"), AUDIT):
+        for line in log.read_text(errors="replace").splitlines() if log.exists() else []:
+            try:
+                run = json.loads(line)
+            except ValueError:
+                # A full disk cuts a line.
+                continue
+            if not isinstance(run, dict) or run.get("command") not in BRINGING or not run.get("commit"):
+                continue
+            if run.get("older") and run.get("whole"):
+                found.clear()
+            found.pop(run["commit"], None)
+            found[run["commit"]] = {key: str(run.get(key, "")) for key in ("commit", "at", "user")}
+    return list(found.values())
 
 
 def differences(accepted: State, found: State) -> list[dict[str, str | None]]:
@@ -130,20 +241,26 @@ def differences(accepted: State, found: State) -> list[dict[str, str | None]]:
 def main(command: str) -> None:
     """Do what is asked for."""
     if command == "begin":
-        write(BEFORE, now())
-    elif command == "record":
-        accepted, before, after = read(ACCEPTED), read(BEFORE), now()
-        whole = accepted is None or before is None
-        write(ACCEPTED, after if whole else recorded(accepted or {}, before or {}, after))
-        BEFORE.unlink(missing_ok=True)
+        hold(take=True)
+        rotate()
+        write(BEFORE, now_or_as_accepted())
+    elif command in ("record", "first"):
+        record(first=command == "first")
+        release()
     elif command == "accept":
         write(ACCEPTED, now())
     elif command == "compare":
         accepted = read(ACCEPTED)
         sys.stdout.write(json.dumps(None if accepted is None else differences(accepted, now())))
+    elif command == "look":
+        hold(take=False)
+        sys.stdout.write(json.dumps(commits()))
     else:
-        sys.exit(f"'{command}' is none of begin, record, accept and compare")
+        sys.exit(f"'{command}' is none of begin, record, first, accept, compare and look")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "")
+    try:
+        main(sys.argv[1] if len(sys.argv) > 1 else "")
+    except (BusyError, SilentError) as error:
+        sys.exit(str(error))

@@ -5,15 +5,42 @@ secret_settings (name) AS (
     VALUES ('primary_conninfo'), ('ssl_passphrase_command')
 ),
 
+-- What the files say of each setting, taken up or not: the last line wins.
+files AS (
+    SELECT DISTINCT ON (name)
+        name,
+        setting,
+        sourcefile,
+        nullif(error, 'setting could not be applied') AS error
+    FROM pg_catalog.pg_file_settings
+    WHERE name IS NOT NULL
+    ORDER BY name ASC, seqno DESC
+),
+
+loaded AS (
+    SELECT
+        name,
+        setting,
+        sourcefile
+    FROM pg_catalog.pg_settings
+    WHERE source = 'configuration file'
+),
+
 settings AS (
     SELECT
         'setting' AS kind,
-        s.name,
-        (CASE WHEN k.name IS NULL THEN s.setting ELSE left(md5(s.setting), 8) END)
-        || coalesce(' by ' || regexp_replace(s.sourcefile, '^.*/', ''), '') AS value
-    FROM pg_catalog.pg_settings AS s
+        name,
+        concat_ws(
+            '; ',
+            CASE WHEN k.name IS NULL THEN s.setting ELSE left(md5(s.setting), 8) END
+            || coalesce(' by ' || regexp_replace(s.sourcefile, '^.*/', ''), ''),
+            'written: ' || CASE WHEN k.name IS NULL THEN f.setting ELSE left(md5(f.setting), 8) END
+            || ' by ' || regexp_replace(f.sourcefile, '^.*/', ''),
+            f.error
+        ) AS value
+    FROM loaded AS s
+    FULL JOIN files AS f USING (name)
     LEFT JOIN secret_settings AS k USING (name)
-    WHERE s.source = 'configuration file'
 ),
 
 role_settings AS (

@@ -28,6 +28,33 @@ def values(field: str, low: int, high: int) -> set[int] | None:
     return found
 
 
+def bounds(window: str) -> tuple[int, int] | None:
+    """Return when a window begins and how long it is, in minutes; None where it is none."""
+    between = WINDOW.fullmatch(window)
+    if not between:
+        return None
+    begin, end = (int(between[n]) * 60 + int(between[n + 1]) for n in (1, 3))
+    return begin, (end - begin) % DAY or DAY
+
+
+def starts(schedule: str) -> list[int]:
+    """Return the minutes of the day at which a schedule of five fields starts."""
+    minute, hour, *_ = schedule.split()
+    minutes, hours = values(minute, *FIELDS["minute"]) or (), values(hour, *FIELDS["hour"]) or ()
+    return [60 * h + m for h in hours for m in minutes]
+
+
+def cron_limit(limit: int, schedule: str, window: str = "", spread: int = 0) -> int:
+    """Return how many seconds a job may run: its own limit, or less where the window ends before that."""
+    span = bounds(window)
+    times = starts(schedule)
+    if not span or span[1] == DAY or not times:
+        return limit
+    begin, length = span
+    latest = max((time - begin) % DAY for time in times) * 60 + spread
+    return min(limit, length * 60 - latest)
+
+
 def cron_problem(schedule: str, window: str = "", spread: int = 0) -> str:
     """Return what is wrong with a schedule, "" for nothing: cron ignores a whole file for one bad line, silently.
 
@@ -43,14 +70,12 @@ def cron_problem(schedule: str, window: str = "", spread: int = 0) -> str:
         return f"'{schedule}': its {wrong[0]} is not what cron takes"
     if not window:
         return ""
-    between = WINDOW.fullmatch(window)
-    if not between:
+    span = bounds(window)
+    if not span:
         return f"the window '{window}' is not written as 22:00-06:00"
-    begin, end = (int(between[n]) * 60 + int(between[n + 1]) for n in (1, 3))
-    length = (end - begin) % DAY or DAY
-    times = [hour * 60 + minute for hour in read["hour"] or () for minute in read["minute"] or ()]
+    begin, length = span
     latest = max(spread - 1, 0) // 60
-    outside = sorted(time for time in times if (time - begin) % DAY + latest >= length)
+    outside = sorted(time for time in starts(schedule) if (time - begin) % DAY + latest >= length)
     if not outside or length == DAY:
         return ""
     delayed = f" or up to {spread} s later" if latest else ""
@@ -62,4 +87,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., object]]:
         """Return the filters by their names in a template."""
-        return {"cron_problem": cron_problem}
+        return {"cron_limit": cron_limit, "cron_problem": cron_problem}

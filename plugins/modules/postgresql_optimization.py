@@ -15,10 +15,10 @@ description:
     temporary twin of its table in a transaction that is rolled back, read back, and compared with what is there.
   - Indexes are built and dropped C(CONCURRENTLY). An index that differs is built under another name, takes over the
     name in one short transaction, and only then is the old one dropped, so there is no moment in which neither
-      serves.
+    serves.
   - A materialized view that differs is built beside the present one and swapped in one short transaction that
     carries over the views that stand on it, grants, owner, comments, storage parameters, indexes and statistics that
-      nobody declared.
+    nobody declared.
   - A declaration that is wrong is refused before the first change, with all its problems, each naming its object.
   - A run that is interrupted at any moment is finished by the next one.
 version_added: "0.1.0"
@@ -96,9 +96,9 @@ options:
         description:
           - The key, in order. A string is the name of a column, exactly as the catalog has it, without quotes.
           - Anything else is a dictionary. C(name) is a column or C(expression) is an SQL expression, with optional
-            C(order) (C(asc), C(desc)), C(nulls) (C(first), C(last)), C(opclass), C(opclass_params) (a dictionary)
-              and C(collation).
-            C(opclass) and C(collation) are a name, or a list of schema and name.
+            C(order) (V(asc), V(desc)), C(nulls) (V(first), V(last)), C(opclass), C(opclass_params) (a dictionary)
+            and C(collation).
+          - C(opclass) and C(collation) are a name, or a list of schema and name.
         type: list
         elements: raw
         default: []
@@ -112,7 +112,8 @@ options:
         elements: str
         default: []
       where:
-        description: Predicate of a partial index, in SQL. Functions in it must be immutable, so C(now()) is refused.
+        description:
+          - Predicate of a partial index, in SQL. Functions in it must be immutable, so the current time is refused.
         type: str
       unique:
         description: Whether the key must be unique.
@@ -161,7 +162,7 @@ options:
           absent.
         type: str
       indexes:
-        description: Its indexes, as O(indexes) without C(schema) and C(table).
+        description: Its indexes, as O(indexes) without O(indexes[].schema) and O(indexes[].table).
         type: list
         elements: dict
         default: []
@@ -373,24 +374,43 @@ options:
     type: int
     default: 0
   free_space:
-    description: Free bytes of tablespaces by their names, where they cannot be measured from here. Goes before a
-      measurement.
+    description:
+      - Free bytes of tablespaces by their names, such as V(pg_default), where they cannot be measured from here. Goes
+        before a measurement.
     type: dict
     default: {}
+requirements:
+  - psycopg2 >= 2.8 on the host that executes the module
 notes:
-  - PostgreSQL 15, 16, 17 and 18. Needs psycopg2 on the host where the module runs.
+  - Serves PostgreSQL 15, 16, 17 and 18.
   - The role must own the tables, may make temporary tables, and may create in the schemas.
   - Refuses a standby and a connection through a pooler in transaction mode.
   - A run that changes something holds the session-level advisory lock (1885826928, 1) of the database. Maintenance
     jobs take the same one with C(pg_try_advisory_lock), never waiting inside a statement, which a concurrent build
-      would wait for.
+    would wait for.
   - Expressions that use a table's whole row as a value cannot be compared and are refused.
+seealso:
+  - module: community.postgresql.postgresql_idx
+    description: Creates and drops one index, and looks at its name alone.
+  - name: Building indexes concurrently
+    description: What PostgreSQL does, and what it leaves when it is interrupted.
+    link: https://www.postgresql.org/docs/current/sql-createindex.html#SQL-CREATEINDEX-CONCURRENTLY
+  - name: Refreshing materialized views
+    description: What a refresh that does not block readers needs.
+    link: https://www.postgresql.org/docs/current/sql-refreshmaterializedview.html
 attributes:
   check_mode:
-    description: The same code as a run, without its last part. What it predicts is what a run does.
+    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+    details: The same code as a run, without its last part. What it predicts is what a run does.
     support: full
   diff_mode:
-    description: Shows each object before and after.
+    description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in
+      diff mode.
+    details: Shows each object before and after, in the server's spelling.
+    support: full
+  platform:
+    description: Target OS/families that can be operated against.
+    platforms: posix
     support: full
 author:
   - The mltrading-db contributors
@@ -475,8 +495,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: What was done or, in check mode, would be done, in order. The same in both but for C(state) and
-    C(seconds).
+  description: What was done or, in check mode, would be done, in order. The same in both but for RV(actions[].state)
+    and RV(actions[].seconds).
   returned: always
   type: list
   elements: dict
@@ -490,7 +510,8 @@ actions:
       type: str
       sample: public.bars_symbol_time
     action:
-      description: One of create, replace, rebuild, complete, alter, refresh, drop, prune and clean.
+      description: One of V(create), V(replace), V(rebuild), V(complete), V(alter), V(refresh), V(drop), V(prune) and
+        V(clean).
       type: str
       sample: create
     reason:
@@ -513,13 +534,13 @@ actions:
       description: The object as declared, in the server's spelling; empty where it goes.
       type: str
     estimated_bytes:
-      description: Estimated size of what is built.
+      description: Estimated bytes of what is built, with the indexes of a materialized view.
       type: int
     estimated_seconds:
       description: Estimated time of the build.
       type: float
     state:
-      description: One of planned, done and failed. What comes after a failed one stays planned.
+      description: One of V(planned), V(done) and V(failed). What comes after a failed one stays V(planned).
       type: str
     seconds:
       description: Seconds that it took, null unless it is done.
@@ -537,7 +558,8 @@ problems:
       description: What is wrong with it.
       type: str
 undeclared:
-  description: Indexes on declared tables that are not declared and back no constraint.
+  description: Indexes on declared tables that are not declared and back no constraint. What else is outside of the
+    declaration is warned of.
   returned: always
   type: list
   elements: str
@@ -580,7 +602,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible.module_utils.pg_optimization.apply import Patience
 from ansible.module_utils.pg_optimization.connection import MISSING
 from ansible.module_utils.pg_optimization.errors import OptimizationError
-from ansible.module_utils.pg_optimization.run import Report, Request, Space, run
+from ansible.module_utils.pg_optimization.run import Report, Request, Space, bytes_given, run
 
 
 def _index_spec(**more: Any) -> dict[str, Any]:
@@ -708,7 +730,7 @@ def request(params: dict[str, Any], *, check: bool) -> Request:
         lock_wait=params["run_wait"],
         space=Space(
             policy=params["space_check"],
-            given={key: int(value) for key, value in params["free_space"].items()},
+            given=bytes_given(params["free_space"]),
             reserve=params["space_reserve"],
             local=not host or host.startswith("/"),
         ),

@@ -284,7 +284,7 @@ from ansible.module_utils.pg_optimization.errors import OptimizationError, Refus
 from ansible.module_utils.pg_optimization.model import Name
 from ansible.module_utils.pg_optimization.partitioning.model import Wanted
 from ansible.module_utils.pg_optimization.partitioning.run import Result, run
-from ansible.module_utils.pg_optimization.run import Report, Request, Space
+from ansible.module_utils.pg_optimization.run import Report, Request, Space, bytes_given
 
 
 def argument_spec() -> dict[str, Any]:
@@ -354,7 +354,7 @@ def request(params: dict[str, Any], *, check: bool) -> Request:
         lock_wait=params["run_wait"],
         space=Space(
             policy=params["space_check"],
-            given={key: int(value) for key, value in params["free_space"].items()},
+            given=bytes_given(params["free_space"]),
             reserve=params["space_reserve"],
             local=not host or host.startswith("/"),
         ),

@@ -26,7 +26,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "hosts"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "molecule/shared"))
 
 import bench_copies
 import bench_rebuild

@@ -32,11 +32,30 @@ def before(trading: Database) -> list[tuple[Any, ...]]:
 
 
 @pytest.fixture(scope="module")
-def states(trading: Database, before: list[tuple[Any, ...]]) -> dict[str, dict[str, Any]]:
+def result(trading: Database, before: list[tuple[Any, ...]]) -> dict[str, Any]:
     assert before
     done = measure(trading, REQUEST)
     assert done.returncode == 0, done.stderr
-    return {query["name"]: query["states"] for query in json.loads(done.stdout)["queries"]}
+    return dict(json.loads(done.stdout))
+
+
+@pytest.fixture(scope="module")
+def states(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {query["name"]: query["states"] for query in result["queries"]}
+
+
+def test_indexes_cost_wal_and_builds_take_time(result: dict[str, Any]) -> None:
+    costs = result["costs"]
+    assert costs["primary_key"]["wal_bytes_a_row"] * 1.5 < costs["declared"]["wal_bytes_a_row"]
+    assert min(cost["rows_per_second"] for cost in costs.values()) > 0
+    assert min(cost["refresh_ms"] for cost in costs.values()) > 0
+    built = {index["name"]: index["build_ms"] for index in result["indexes"]}
+    assert [name for name, taken in built.items() if taken is None] == ["feature_engineered_data_pkey"]
+
+
+def test_the_rows_that_were_measured_with_are_gone(result: dict[str, Any], trading: Database) -> None:
+    assert result["costs"]
+    assert trading.value("SELECT max(timestamp) < now() + interval '1 year' FROM feature_engineered_data")
 
 
 def test_the_guides_query_and_the_eight_reads_of_the_dashboard_are_measured(states: dict[str, Any]) -> None:

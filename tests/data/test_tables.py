@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from trading_database import DEFAULTS, Database
+from trading_database import DEFAULTS, Database, applied_indexes
 
 NOTHING: dict[str, list[str]] = {"tables": [], "statements": []}
 
@@ -63,6 +63,19 @@ def test_the_declaration_applies_and_then_finds_nothing_to_do(empty: Database) -
     }
     assert empty.declare("guide")["actions"] == []
     assert empty.missing() == NOTHING
+
+
+def test_the_other_declaration_and_back_leaves_the_indexes_as_they_were(empty: Database) -> None:
+    query = "SELECT indexdef::text FROM pg_indexes WHERE tablename = 'feature_engineered_data' ORDER BY 1"
+    empty.declare("guide", indexes=applied_indexes("guide"))
+    before = empty.rows(query)
+    assert len(before) == 1 + 1 + 6 + 9
+    there = empty.declare("lean", indexes=applied_indexes("lean"))
+    assert len(empty.rows(query)) == 3
+    dropped = {action["name"] for action in there["actions"] if action["action"] == "drop"}
+    assert dropped == {f"public.{index['name']}" for index in applied_indexes("lean") if "state" in index}
+    empty.declare("guide", indexes=applied_indexes("guide"))
+    assert empty.rows(query) == before
 
 
 def test_the_lean_declaration_takes_away_what_it_makes_superfluous(empty: Database) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
+import operator
 import os
 import subprocess
 import sys
@@ -13,18 +15,29 @@ from typing import Any
 
 import pytest
 import yaml
+from jinja2.nativetypes import NativeEnvironment
 from trading_database import DEFAULTS, ROOT, SQL, Database
 
 HEALTH = ROOT / "roles" / "postgresql_health" / "files" / "jobs" / "health"
 CATALOGUE = yaml.safe_load((SQL / "queries" / "catalogue.yml").read_text())
-QUERIES = [
-    {
-        "name": query["name"], "indexes": query["indexes"], "index_only": query["index_only"],
-        "buffers": DEFAULTS["mltrading_health_buffers"].get(query["name"], 0),
-        "sql": (SQL / "queries" / f"{query['name']}.sql").read_text(),
-    }
-    for query in CATALOGUE
-]  # fmt: skip
+VARS = yaml.safe_load((ROOT / "roles/mltrading/vars/main.yml").read_text())
+
+
+def queries(declaration: str) -> list[dict[str, Any]]:
+    """The queries and what is expected of them, as the role's own template says."""
+
+    def file(_plugin: str, path: str) -> str:
+        return (SQL.parent / path).read_text()
+
+    given = {name: DEFAULTS[name] for name in ("mltrading_health_buffers", "mltrading_health_pages_per_row")}
+    given |= {"__mltrading_catalogue": CATALOGUE, "mltrading_declaration": declaration, "lookup": file}
+    environment = NativeEnvironment()
+    environment.filters["combine"] = lambda first, *more: functools.reduce(operator.or_, more, first)
+    found: list[dict[str, Any]] = environment.from_string(VARS["__mltrading_health_queries"]).render(given)
+    return found
+
+
+QUERIES = queries("guide")
 # No query uses an index that is INVALID: of one, or of all of a table.
 VALID = "UPDATE pg_index SET indisvalid = %s WHERE indexrelid = %s::regclass OR indrelid = %s::regclass"
 Run = Callable[..., dict[str, Any]]
@@ -45,9 +58,14 @@ def copy(trading: Database) -> Iterator[Database]:
 @pytest.fixture
 def health(copy: Database, tmp_path: Path) -> Run:
     """`health` for that database, as the roles declare it."""
+    return command(copy, tmp_path, QUERIES)
+
+
+def command(copy: Database, tmp_path: Path, expected: list[dict[str, Any]]) -> Run:
+    """`health` for a database, with what is expected of its plans."""
     checks = [
         check
-        | ({"queries": QUERIES} if "queries" in check else {"query": str(SQL / "health" / f"{check['name']}.sql")})
+        | ({"queries": expected} if "queries" in check else {"query": str(SQL / "health" / f"{check['name']}.sql")})
         for check in DEFAULTS["mltrading_health_checks"]
     ]
     settings = {"host": str(copy.server.home), "port": copy.server.port}
@@ -78,6 +96,50 @@ def test_every_plan_is_as_expected(health: Run) -> None:
     found = health("--json", "--check", "plans")
     assert broken(found) == {}
     assert (found["plans"]["state"], len(found["plans"]["rows"])) == ("ok", len(CATALOGUE))
+
+
+def test_every_query_has_a_limit_and_its_indexes_under_both_declarations() -> None:
+    for declaration in ("guide", "lean"):
+        found = queries(declaration)
+        assert len(found) == len(CATALOGUE)
+        assert [query["name"] for query in found if not query.get("buffers") and not query.get("pages_per_row")] == []
+        assert {query["name"] for query in found if not query["indexes"]} == {"guide_summary_view", "dashboard_summary"}
+    assert sum(query["index_only"] for query in queries("lean")) >= 4
+
+
+def test_every_plan_is_as_expected_under_the_lean_declaration(trading: Database, tmp_path: Path) -> None:
+    with contextlib.closing(trading.server.connect("postgres")) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE DATABASE lean OWNER mltrading_owner TEMPLATE trading")
+        cursor.execute("DO $$BEGIN CREATE ROLE monitor; EXCEPTION WHEN duplicate_object THEN NULL; END$$")
+    database = Database(trading.server, "lean")
+    for index in DEFAULTS["mltrading_index_sets"]["guide"]:
+        database.rows(f"DROP INDEX IF EXISTS {index['name']}")
+    database.declare("lean")
+    database.rows("VACUUM ANALYZE")
+    health = command(database, tmp_path, queries("lean"))
+    assert broken(health("--json", "--check", "plans")) == {}
+    database.rows("ALTER TABLE feature_engineered_data DROP CONSTRAINT unique_symbol_timestamp_features")
+    found = broken(health("--json", "--check", "plans"))
+    trading.server.drop_database("lean")
+    assert "feature_engineered_data is scanned" in found["guide_select_star"]
+
+
+def test_a_plan_that_reads_more_for_its_rows_is_critical(copy: Database, health: Run) -> None:
+    # What it reads is dead: an index leads to a thousand times as many rows as are wanted.
+    copy.rows("ALTER TABLE error_logs RENAME TO error_logs_small")
+    copy.rows(
+        "CREATE TABLE error_logs (LIKE error_logs_small INCLUDING ALL); GRANT SELECT ON error_logs TO mltrading_ro"
+    )
+    try:
+        copy.rows(
+            "INSERT INTO error_logs (timestamp, error_type, component, error_message)"
+            " SELECT now() - interval '1 hour', 'x', 'y', repeat('z', 900) FROM generate_series(1, 20000)"
+        )
+        copy.rows("DELETE FROM error_logs WHERE id % 1000 <> 0")
+        found = health("--json", "--check", "plans")
+    finally:
+        copy.rows("DROP TABLE error_logs; ALTER TABLE error_logs_small RENAME TO error_logs")
+    assert "pages, expected at most" in broken(found)["dashboard_errors"]
 
 
 def test_an_index_that_is_not_used_any_more_is_critical(copy: Database, health: Run) -> None:

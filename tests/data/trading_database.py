@@ -15,6 +15,8 @@ import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.pg_optimization.run import Report, run
 from ansible.modules import postgresql_optimization
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = ROOT / "roles" / "mltrading"
@@ -34,6 +36,13 @@ PRIVILEGES = [
     for given in DEFAULTS["mltrading_privileges"]
 ]
 BARS = Path(str(importlib.import_module("bokeh_sampledata").package_path("stocks.csv.gz")))
+
+
+def applied_indexes(declaration: str) -> list[dict[str, Any]]:
+    """Return the indexes that the role applies where a declaration is chosen."""
+    variables = DEFAULTS | {"mltrading_declaration": declaration}
+    templar = Templar(loader=DataLoader(), variables=variables)
+    return list(templar.template(trust_as_template(DEFAULTS["mltrading_indexes"])))
 
 
 @dataclass
@@ -99,9 +108,10 @@ class Database:
             "column_statistics": DEFAULTS["mltrading_column_statistics"], "table_parameters": parameters,
         }  # fmt: skip
 
-    def declare(self, name: str) -> dict[str, Any]:
-        """Apply the role's declaration with the module; return what it did."""
-        validated = ArgumentSpecValidator(postgresql_optimization.argument_spec()).validate(self.declaration(name))
+    def declare(self, name: str, **more: Any) -> dict[str, Any]:
+        """Apply the role's declaration with the module, with other parameters where given; return what it did."""
+        given = self.declaration(name) | more
+        validated = ArgumentSpecValidator(postgresql_optimization.argument_spec()).validate(given)
         assert not validated.error_messages, validated.error_messages
         report = Report()
         run(postgresql_optimization.request(dict(validated.validated_parameters), check=False), report)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from conftest import Database
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
-SHARED = ("dbjob_session.py", "dbjob_report.py")
+SHARED = ("dbjob_clock.py", "dbjob_report.py", "dbjob_session.py", "dbjob_watch.py")
 
 
 @dataclass

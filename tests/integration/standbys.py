@@ -31,13 +31,14 @@ def standby_of(primary: Server) -> Iterator[Server]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def wait_for_replay(primary: Server, standby: Server) -> None:
-    """Wait until the standby has replayed what the primary has written."""
+def wait_for_replay(primary: Server, standby: Server, seconds: float = 30.0) -> None:
+    """Wait until the standby has replayed what the primary has written; millions of rows may take it minutes."""
     with contextlib.closing(primary.connect("postgres")) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT pg_current_wal_lsn()")
         target = cursor.fetchone()[0]
     with contextlib.closing(standby.connect("postgres")) as connection, connection.cursor() as cursor:
-        for _ in range(300):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
             cursor.execute("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", (target,))
             if cursor.fetchone()[0]:
                 return

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 import yaml
 from ansible.modules import postgresql_optimization
@@ -20,6 +23,7 @@ from pooler import Pooler
 from servers import MAJORS, Server
 
 ROOT = Path(__file__).resolve().parents[2]
+PGBOUNCER = ROOT / ".cache" / "pgbouncer"
 INDEX = {"name": "x", "table": "t", "columns": ["a"]}
 EXAMPLES = yaml.safe_load(postgresql_optimization.EXAMPLES)
 
@@ -50,8 +54,70 @@ def test_a_pool_in_transaction_mode_is_refused(table: Database) -> None:
     assert table.value("SELECT to_regclass('x')") is None
 
 
+def test_a_refusal_leaves_the_connections_of_the_pool_as_they_were(table: Database) -> None:
+    table.execute(f"ALTER ROLE owner IN DATABASE {table.name} SET statement_timeout = '12s'")
+    with pooled(table, transactions=True) as through:
+        assert table.optimise(indexes=[INDEX], **through).failed
+        where = {"host": through["login_unix_socket"], "port": through["login_port"]}
+        connection = psycopg2.connect(dbname=table.name, user="owner", **where)
+        with contextlib.closing(connection), connection.cursor() as cursor:
+            cursor.execute("SHOW statement_timeout")
+            assert cursor.fetchone() == ("12s",)
+
+
+def test_free_space_that_is_no_number_is_refused_with_the_documented_result(table: Database) -> None:
+    done = table.optimise(indexes=[INDEX], free_space={"pg_default": "plenty"})
+    assert done.failed
+    assert done.msg == "free_space of tablespace pg_default is 'plenty' and not a number of bytes"
+    assert set(yaml.safe_load(postgresql_optimization.RETURN)) <= {*done.result}
+
+
 def test_a_pool_in_session_mode_serves(table: Database) -> None:
     with pooled(table, transactions=False) as through:
+        assert table.settle(indexes=[INDEX], **through).changed
+
+
+@contextlib.contextmanager
+def pgbouncer(db: Database, mode: str) -> Iterator[dict[str, Any]]:
+    """Run Debian's pgBouncer before the server, and yield the parameters that go through it."""
+    (library,) = PGBOUNCER.glob("usr/lib/*-linux-*")
+    with tempfile.TemporaryDirectory(prefix="pgopt-bouncer-", dir="/tmp") as name:
+        folder = Path(name)
+        # It refuses root as the server does, and reads its programs where its user can.
+        shutil.copytree(PGBOUNCER / "usr", folder / "usr", symlinks=True)
+        (folder / "users").write_text('"owner" ""\n')
+        (folder / "pgbouncer.ini").write_text(
+            f"[databases]\n* = host={db.server.home} port={db.server.port}\n"
+            f"[pgbouncer]\nlisten_addr =\nlisten_port = 6433\nunix_socket_dir = {folder}\nauth_type = trust\n"
+            f"auth_file = {folder}/users\npool_mode = {mode}\nlogfile = {folder}/log\n"
+        )
+        user = db.server.user
+        if user is not None:
+            for path in (folder, *folder.iterdir()):
+                os.chown(path, user.pw_uid, user.pw_gid)
+        folder.chmod(0o755)
+        who = {} if user is None else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        command = [str(folder / "usr" / "sbin" / "pgbouncer"), "-q", str(folder / "pgbouncer.ini")]
+        environment = {"LD_LIBRARY_PATH": str(folder / library.relative_to(PGBOUNCER))}
+        with subprocess.Popen(command, env=environment, **who) as process:  # type: ignore[call-overload]
+            try:
+                end = time.monotonic() + 20
+                while not (folder / ".s.PGSQL.6433").exists():
+                    assert process.poll() is None, (folder / "log").read_text()
+                    assert time.monotonic() < end
+                    time.sleep(0.05)
+                yield {"login_unix_socket": name, "login_port": 6433}
+            finally:
+                process.terminate()
+
+
+def test_pgbouncer_in_transaction_mode_is_refused_and_in_session_mode_serves(table: Database) -> None:
+    with pgbouncer(table, "transaction") as through:
+        for _ in range(3):  # whether its servers are new or were used before
+            done = table.optimise(indexes=[INDEX], **through)
+            assert "a pooler in transaction mode" in done.msg
+    assert table.value("SELECT to_regclass('x')") is None
+    with pgbouncer(table, "session") as through:
         assert table.settle(indexes=[INDEX], **through).changed
 
 

@@ -302,7 +302,8 @@ def test_the_environment_is_the_same_from_cron_and_from_a_login_shell(host: Host
     assert from_cron == from_login
     home = pwd.getpwnam(USER).pw_dir
     assert from_cron.splitlines() == [
-        "DBJOB_NAME=job", "GREETING=hello", f"HOME={home}", "LANG=C.UTF-8", f"LOGNAME={USER}", f"PATH={CRON['PATH']}",
+        "DBJOB_CLOCK_STEP=0", "DBJOB_NAME=job",
+        "GREETING=hello", f"HOME={home}", "LANG=C.UTF-8", f"LOGNAME={USER}", f"PATH={CRON['PATH']}",
         "SHELL=/bin/sh", "TZ=UTC", f"USER={USER}",
     ]  # fmt: skip
 
@@ -336,6 +337,14 @@ def test_a_job_runs_on_the_node_that_has_its_role_now(
     assert host.metrics["not_my_role"] == int(not mine)
 
 
+def test_a_primary_that_no_standby_follows_does_the_standby_s_job(host: Host, servers: Callable[[int], Server]) -> None:
+    host.install("echo done", DBJOB_RUNS_ON="standby", **at(servers(MAJORS[-1])))
+    assert host.run()[:2] == (0, "done\n")
+    assert host.status["state"] == "ok"
+    assert host.status["message"] == "done on the primary, as no standby is there: done"
+    assert host.metrics["not_my_role"] == 0
+
+
 def test_a_server_that_does_not_answer_is_a_failure(host: Host, pair: dict[str, Server]) -> None:
     host.install("echo done", DBJOB_RUNS_ON="primary", **at(pair["primary"]) | {"PGPORT": "1"})
     code, out, said = host.run()
@@ -355,6 +364,90 @@ def test_a_success_in_the_future_is_not_believed(host: Host) -> None:
     assert host.run()[0] == 1
     assert datetime.fromisoformat(host.status["last_success"]) <= datetime.now(UTC)
     assert host.metrics["last_success_timestamp_seconds"] <= time.time()
+
+
+def set_clock(host: Host, seconds: float) -> None:
+    """Have the clock set since the last run: to dbjob it is as if the host had been booted at another time."""
+    path = host.root / "var/lib/mltrading-db/status/job.json"
+    status = host.status
+    status["clock"]["booted"] -= seconds
+    path.write_text(json.dumps(status))
+
+
+def test_a_job_is_told_of_a_clock_that_was_set_until_it_does_well(host: Host) -> None:
+    host.install("sh -c 'echo $DBJOB_CLOCK_STEP; exit ${CODE}'", CODE=0)
+    assert host.run()[1] == "0\n"
+    set_clock(host, 2 * 86400)
+    host.install("sh -c 'echo $DBJOB_CLOCK_STEP; exit ${CODE}'", CODE=1)
+    # It has refused: the next run, by the same clock, is told again.
+    assert [host.run()[1] for _ in range(2)] == ["172800\n"] * 2
+    host.install("sh -c 'echo $DBJOB_CLOCK_STEP; exit ${CODE}'", CODE=0)
+    assert [host.run()[1] for _ in range(2)] == ["172800\n", "0\n"]
+
+
+def test_after_a_boot_nothing_is_known_of_the_clock(host: Host) -> None:
+    host.install("sh -c 'echo $DBJOB_CLOCK_STEP'")
+    host.run()
+    set_clock(host, 2 * 86400)
+    path = host.root / "var/lib/mltrading-db/status/job.json"
+    path.write_text(json.dumps(host.status | {"clock": host.status["clock"] | {"boot": "another one"}}))
+    assert host.run()[1] == "0\n"
+
+
+def test_a_dry_run_is_no_success_and_leaves_neither_status_nor_metrics(host: Host) -> None:
+    host.install("sh -c 'echo $0; id -un'")
+    code, out, _ = host.run("job", "--dry-run")
+    assert (code, out) == (0, f"--dry-run\n{USER}\n")
+    assert [path.name for path in (host.root / "var/lib").rglob("*") if path.is_file()] == ["job"]
+    assert "dbjob: ok, exit code 0" in host.log
+    host.install("false")
+    host.run()
+    before = (host.status, host.metrics)
+    host.install("true")
+    assert host.run("job", "--dry-run")[0] == 0
+    assert (host.status, host.metrics) == before
+
+
+def test_a_dry_run_waits_for_nobody_who_runs(host: Host) -> None:
+    host.install(LONG)
+    first = host.start()
+    host.wait_until_running()
+    assert host.run("job", "--dry-run")[0] == 75
+    first.terminate()
+    first.wait(20)
+
+
+LATE = """
+import importlib.machinery, importlib.util, os, signal, sys
+loader = importlib.machinery.SourceFileLoader("dbjob", sys.argv.pop(1))
+dbjob = importlib.util.module_from_spec(importlib.util.spec_from_loader("dbjob", loader))
+sys.modules["dbjob"] = dbjob
+loader.exec_module(dbjob)
+finish = dbjob.Record.finish
+def late(record, outcome):
+    os.kill(os.getpid(), signal.SIGTERM)
+    finish(record, outcome)
+dbjob.Record.finish = late
+sys.exit(dbjob.main(sys.argv[1:]))
+"""
+
+
+def test_a_signal_that_comes_when_the_job_is_over_loses_nothing(host: Host) -> None:
+    host.install("echo done")
+    done = subprocess.run(
+        [sys.executable, "-c", LATE, DBJOB, "job"], env=CRON | {"DBJOB_ROOT": str(host.root)}, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr, host.status["state"]) == (0, "", "ok")
+
+
+def test_who_reads_may_go_away(host: Host) -> None:
+    host.install("seq 20000")
+    process = host.start()
+    assert process.stdout
+    process.stdout.close()
+    assert process.wait(60) == 0
+    assert host.status["state"] == "ok"
 
 
 def test_the_status_is_of_jobs_alone(host: Host) -> None:

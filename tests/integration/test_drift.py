@@ -26,6 +26,11 @@ GRANT SELECT ON bars TO reader;
 # Each statement by hand, and what is said of it: kind, a part of its name, and of its value.
 BY_HAND = {
     "ALTER SYSTEM SET work_mem = '77MB'": ("setting", "work_mem", "78848 by postgresql.auto.conf"),
+    "ALTER SYSTEM SET shared_buffers = '333MB'": (
+        "setting",
+        "shared_buffers",
+        "written: 333MB by postgresql.auto",
+    ),
     "ALTER ROLE reader SET statement_timeout = '1s'": ("setting", "of role reader", "statement_timeout=1s"),
     f"CREATE ROLE intruder SUPERUSER LOGIN PASSWORD '{CANARY}'": ("role", "intruder", "superuser login"),
     "GRANT reader TO writer": ("role", "writer", "member of reader"),
@@ -43,10 +48,11 @@ class Host:
     """A host with a server, in a folder of its own."""
 
     def __init__(self, server: Server, root: Path) -> None:
-        """Show the server's socket where it is looked for."""
+        """Register the server, as Debian's pg_lsclusters has it."""
         self.server, self.root = server, root
-        (root / "run/postgresql").mkdir(parents=True)
-        (root / f"run/postgresql/.s.PGSQL.{server.port}").touch()
+        program = root / "pg_lsclusters"
+        program.write_text(f"#!/bin/sh\necho '[{{\"port\": {server.port}}}]'\n")
+        program.chmod(0o755)
 
     def execute(self, *statements: str) -> None:
         """Run statements as the superuser."""
@@ -60,8 +66,8 @@ class Host:
             **os.environ,
             "HOST_STATE_ROOT": str(self.root),
             "HOST_STATE_QUERY": (FILES / "host_state.sql").read_text(),
+            "PATH": f"{self.root}:{os.environ['PATH']}",
             "PGHOST": str(self.server.home),
-            "PGPORT": str(self.server.port),
             "PGUSER": "postgres",
         }
         script = [sys.executable, FILES / "host_state.py", command]
@@ -70,7 +76,7 @@ class Host:
         return json.loads(done.stdout) if done.stdout else None
 
 
-@pytest.fixture(params=MAJORS)
+@pytest.fixture(params=[MAJORS[0], *(pytest.param(major, marks=pytest.mark.faults) for major in MAJORS[1:])])
 def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
     """A host as a run has left it."""
     with running(request.param, folder="mldrift") as server:
@@ -100,6 +106,22 @@ def is_it(found: dict[str, Any], kind: str, name: str, value: str | None) -> boo
     now = found["found"]
     same = now is None if value is None else value in (now or "")
     return found["kind"].startswith(kind) and name in found["name"] and same
+
+
+def test_a_setting_that_the_server_has_not_taken_up_is_found(host: Host) -> None:
+    host.execute("ALTER SYSTEM SET shared_buffers = '333MB'", "ALTER SYSTEM SET work_mem = '77MB'")
+    found = {one["name"]: one["found"] for one in host.state("compare")}
+    assert found.keys() == {"shared_buffers", "work_mem"}
+    assert "written: 77MB by postgresql.auto.conf" in found["work_mem"]
+
+
+def test_a_run_begins_and_ends_beside_a_server_that_is_dead(host: Host) -> None:
+    host.execute("CREATE ROLE intruder", "CHECKPOINT")
+    host.server.kill()
+    host.state("begin")
+    host.server.start()
+    host.state("record")
+    assert [one["name"] for one in host.state("compare")] == ["intruder"]
 
 
 def test_a_server_that_does_not_answer_fails_instead_of_having_no_drift(host: Host) -> None:

@@ -30,7 +30,18 @@ TRADING_CHECKS = [
     for check in yaml.safe_load((TRADING / "defaults/main/health.yml").read_text())["mltrading_health_checks"]
     if "queries" not in check
 ]
-FROM_FILES = {"disk", "certificates", "backup_age", "dump_age", "drill_age", "job_failures", "job_overdue"}
+FROM_FILES = {
+    "backups",
+    "drills",
+    "bloat",
+    "disk",
+    "certificates",
+    "backup_age",
+    "dump_age",
+    "drill_age",
+    "job_failures",
+    "job_overdue",
+}
 OPTIONS = {
     "shared_preload_libraries": "pg_stat_statements", "archive_mode": "on", "archive_command": "true",
     "max_wal_senders": "10",
@@ -61,7 +72,12 @@ class Host:
 
     def configure(self, levels: dict[str, Any] | None = None, checks: list[dict[str, Any]] | None = None) -> None:
         """Write the fragments, as the role does."""
-        settings = {"host": str(self.server.home), "port": self.server.port, **self.settings}
+        settings = {
+            "host": str(self.server.home),
+            "port": self.server.port,
+            "data": str(self.server.data),
+            **self.settings,
+        }
         engine = {"settings": settings, "levels": levels or {}, "checks": ENGINE + (checks or [])}
         self.write("etc/mltrading-db/health.d/postgresql_health.json", json.dumps(engine))
         trading = {"database": "app", "role": "reading", "checks": TRADING_CHECKS}
@@ -245,6 +261,16 @@ def dead_rows(host: Host, percent: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def interrupted_conversion(host: Host, days: int) -> Iterator[None]:
+    """A table that a conversion has left half done, and that refuses rows in so many days."""
+    cut = datetime.now(UTC).date() + timedelta(days=days)
+    host.sql("CREATE TABLE half (at date)")
+    host.sql(f"ALTER TABLE half ADD CONSTRAINT __pgpart_before_{cut:%Y%m%d} CHECK (at < '{cut}')")
+    yield
+    host.sql("DROP TABLE half")
+
+
+@contextlib.contextmanager
 def partitions(host: Host, days: int) -> Iterator[None]:
     """A table whose partitions reach that many days into the future."""
     host.sql("CREATE TABLE parts (at timestamp NOT NULL) PARTITION BY RANGE (at)")
@@ -280,10 +306,12 @@ def pages_read(host: Host) -> Iterator[None]:
 
 @contextlib.contextmanager
 def slow_statement(host: Host) -> Iterator[None]:
-    """A statement that ran a hundred times, ten milliseconds each."""
+    """A statement that an application ran twenty times, ten milliseconds each; and a slower one of a superuser."""
     with contextlib.closing(host.server.connect("app")) as connection, connection.cursor() as cursor:
-        for _ in range(101):
-            cursor.execute("SELECT pg_sleep(0.01)")
+        for role, seconds in (("reading", 0.01), ("postgres", 0.02)):
+            cursor.execute(f"SET ROLE {role}")
+            for _ in range(20):
+                cursor.execute("SELECT pg_sleep(%s)", [seconds])
     yield
     host.sql("SELECT pg_stat_statements_reset()", "postgres")
 
@@ -316,17 +344,31 @@ def job(name: str, **status: Any) -> Fake:
     return made
 
 
+def bloated(percent: float, age: float = 0, state: str = "ok") -> Fake:
+    """What the weekly maintenance has left."""
+
+    @contextlib.contextmanager
+    def made(host: Host) -> Iterator[None]:
+        host.job("maintenance_weekly", state=state)
+        one = {"name": "public.idx", "kind": "index", "bytes": 2**24, "percent": percent}
+        kept = {"time": time.time() - age, "database": "app", "measured": [one, one | {"name": "b", "percent": 3}]}
+        host.write("var/lib/mltrading-db/reports/bloat.measured", json.dumps(kept))
+        yield
+
+    return made
+
+
 def ago(**time_ago: float) -> str:
     """A time of a status."""
     return (datetime.now(UTC) - timedelta(**time_ago)).isoformat()
 
 
-def standbys_expected(count: int) -> Fake:
-    """An inventory with so many standbys."""
+def standbys_expected(*names: str) -> Fake:
+    """An inventory with these standbys."""
 
     @contextlib.contextmanager
     def made(host: Host) -> Iterator[None]:
-        host.settings["replicas"] = count
+        host.settings["standbys"] = names
         yield
 
     return made
@@ -359,7 +401,7 @@ CASES: list[tuple[str, Fake, dict[str, Any] | None, str]] = [
     ("certificates", certificate(20), None, "warning"),
     ("certificates", certificate(3), None, "critical"),
     ("replication_links", slot, None, "warning"),
-    ("replication_links", standbys_expected(1), None, "critical"),
+    ("replication_links", standbys_expected("replica_db2"), None, "critical"),
     ("slot_retained", slot, None, "ok"),
     ("slot_retained", slot, {"warning": "100kB"}, "warning"),
     ("slot_retained", slot, {"critical": "100kB"}, "critical"),
@@ -400,9 +442,17 @@ CASES: list[tuple[str, Fake, dict[str, Any] | None, str]] = [
     ("dead_rows", NOT_YET, None, "ok"),
     ("dead_rows", lambda host: dead_rows(host, 30), None, "warning"),
     ("dead_rows", lambda host: dead_rows(host, 50), None, "critical"),
+    ("bloat", bloated(30), None, "ok"),
+    ("bloat", bloated(60), None, "warning"),
+    ("bloat", bloated(80), None, "critical"),
+    ("bloat", bloated(80, state="not_my_role"), None, "not_configured"),
+    ("bloat", bloated(30, age=10 * 86400), None, "unknown"),
     ("partitions", lambda host: partitions(host, 90), None, "ok"),
     ("partitions", lambda host: partitions(host, 20), None, "warning"),
     ("partitions", lambda host: partitions(host, 3), None, "critical"),
+    ("interrupted_conversions", NOT_YET, None, "ok"),
+    ("interrupted_conversions", lambda host: interrupted_conversion(host, 40), None, "warning"),
+    ("interrupted_conversions", lambda host: interrupted_conversion(host, 3), None, "critical"),
     ("slow_statements", slow_statement, None, "ok"),
     ("slow_statements", slow_statement, {"warning": 5}, "warning"),
     ("slow_statements", slow_statement, {"critical": "5ms"}, "critical"),
@@ -413,6 +463,8 @@ CASES: list[tuple[str, Fake, dict[str, Any] | None, str]] = [
     ("error_rate", lambda host: operations(host, 10, errors=6), None, "warning"),
     ("error_rate", lambda host: operations(host, 10, errors=11), None, "critical"),
 ]  # fmt: skip
+# What is compared with a sample that was taken before.
+SAMPLED = {"table_hit_ratio", "index_hit_ratio", "slow_statements"}
 OTHERWISE_TESTED = {"replication_lag_bytes", "replication_lag_seconds", "wraparound", "checksum_failures"}
 
 
@@ -422,12 +474,14 @@ OTHERWISE_TESTED = {"replication_lag_bytes", "replication_lag_seconds", "wraparo
 def test_the_check_says_what_is_so(
     host: Host, name: str, fake: Fake, levels: dict[str, Any] | None, state: str
 ) -> None:
+    if name in SAMPLED:
+        assert host.report("--check", name)["checks"][0]["state"] in ("ok", "no_data")
     with fake(host):
         host.configure({name: levels} if levels else {})
         report = host.report("--check", name)
     check = report["checks"][0]
     assert check["state"] == state, check
-    assert report["exit_code"] == {"ok": 0, "warning": 1, "critical": 2}[state]
+    assert report["exit_code"] == {"ok": 0, "not_configured": 0, "warning": 1, "critical": 2, "unknown": 3}[state]
 
 
 def test_every_check_with_levels_is_seen_in_each_state() -> None:
@@ -447,11 +501,11 @@ def test_the_subject_that_a_host_has_not_is_not_configured_and_no_alarm(host: Ho
     states = {check["name"]: check["state"] for check in report["checks"]}
     absent = {
         "certificates", "replication_links", "replication_lag_bytes", "replication_lag_seconds", "slot_retained",
-        "slot_room", "backup_age", "dump_age", "drill_age", "job_failures", "job_overdue", "partitions",
+        "slot_room", "backup_age", "dump_age", "drill_age", "job_failures", "job_overdue", "partitions", "bloat",
     }  # fmt: skip
     assert {name for name, state in states.items() if state == "not_configured"} == absent
-    assert {name for name, state in states.items() if state == "no_data"} <= {
-        "table_hit_ratio", "index_hit_ratio", "query_time", "error_rate",
+    assert {name for name, state in states.items() if state == "no_data"} == {
+        "table_hit_ratio", "index_hit_ratio", "query_time", "error_rate", "slow_statements",
     }  # fmt: skip
     assert report["exit_code"] == 0
 
@@ -477,7 +531,7 @@ def test_what_cannot_run_is_unknown(host: Host) -> None:
     host.settings["role"] = "nobody_of_this_name"
     host.configure()
     states = host.states()
-    asked_as_it = {check["name"] for check in ENGINE} - FROM_FILES | {"disk", "certificates"}
+    asked_as_it = {check["name"] for check in ENGINE} - FROM_FILES | {"certificates"}
     assert {name for name, state in states.items() if state == "unknown"} == asked_as_it
 
 
@@ -516,9 +570,11 @@ def test_a_file_that_cannot_be_read_is_unknown(host: Host, path: str, text: str,
     assert host.states("--check", name) == {name: "unknown"}
 
 
-def test_an_extension_that_is_missing_is_not_configured(host: Host) -> None:
+def test_a_check_whose_extension_is_missing_is_unknown_and_says_so(host: Host) -> None:
     host.sql("DROP EXTENSION pg_stat_statements", "postgres")
-    assert host.states("--check", "slow_statements") == {"slow_statements": "not_configured"}
+    check = host.report("--check", "slow_statements")["checks"][0]
+    assert check["state"] == "unknown"
+    assert check["text"] == "cannot run: extension pg_stat_statements is not installed in database postgres"
     host.sql("CREATE EXTENSION pg_stat_statements", "postgres")
 
 
@@ -535,12 +591,107 @@ def test_a_server_that_is_down_is_critical_and_what_it_would_say_unknown(host: H
     assert report["role"] == "unknown"
 
 
+def test_the_disk_that_stopped_the_server_stays_known(host: Host) -> None:
+    host.settings |= {"host": str(host.root), "disks": []}
+    host.configure({"disk": {"critical": 0}})
+    check = host.report("--check", "disk")["checks"][0]
+    assert (check["state"], check["value"] > 0) == ("critical", True)
+    host.settings["data"] = "/nowhere"
+    host.configure()
+    assert host.states("--check", "disk") == {"disk": "unknown"}
+
+
+@contextlib.contextmanager
+def service(host: Host, name: str, days: int) -> Iterator[Path]:
+    """A service with certificates in a folder of its own, declared as the role tls does."""
+    folder = host.root / name
+    folder.mkdir()
+    with certificate(days)(host):
+        for file in ("server.crt", "ca.crt"):
+            (folder / file).write_text((host.root / "server.crt").read_text())
+    host.settings["certificates"] = []
+    host.write(f"etc/mltrading-db/certificates.d/{name}", f"{folder}\n", age=60)
+    host.configure()
+    yield folder
+
+
+def record_certificates(host: Host) -> None:
+    """Run the job."""
+    environment = {**os.environ, "HEALTH_ROOT": str(host.root)}
+    subprocess.run([sys.executable, str(ROLE / "jobs" / "record_certificates")], env=environment, check=True)
+
+
+def test_the_certificates_of_a_service_are_known_without_reading_its_folder(host: Host) -> None:
+    with service(host, "pooler", 400), service(host, "exporter", 20) as exporter:
+        assert host.states("--check", "certificates") == {"certificates": "unknown"}
+        record_certificates(host)
+        exporter.rename(host.root / "unreadable")
+        # Of the server nothing is heard, and it is not needed.
+        host.settings["host"] = str(host.root)
+        host.configure()
+        check = host.report("--check", "certificates")["checks"][0]
+        assert (check["state"], len(check["rows"])) == ("warning", 4)
+        assert check["rows"][0]["item"].endswith(("/exporter/server.crt", "/exporter/ca.crt"))
+
+
+def test_a_certificate_that_is_gone_or_was_long_not_looked_at_is_unknown(host: Host) -> None:
+    with service(host, "pooler", 400) as pooler:
+        (pooler / "server.crt").unlink()
+        record_certificates(host)
+        check = host.report("--check", "certificates")["checks"][0]
+        assert (check["state"], check["rows"][0]["item"]) == ("unknown", str(pooler / "server.crt"))
+        kept = host.root / "var/lib/mltrading-db/certificates.json"
+        kept.write_text(json.dumps(json.loads(kept.read_text()) | {"time": time.time() - 3 * 3600}))
+        assert "older than two hours" in host.report("--check", "certificates")["checks"][0]["text"]
+
+
+def test_a_pattern_without_a_match_is_unknown(host: Host) -> None:
+    with certificate(400)(host):
+        host.settings["certificates"].append(str(host.root / "none/*.crt"))
+        host.configure()
+        check = host.report("--check", "certificates")["checks"][0]
+    assert (check["state"], check["rows"][0]["item"]) == ("unknown", str(host.root / "none/*.crt"))
+
+
+def test_a_database_that_cannot_be_asked_is_unknown_by_its_name(host: Host) -> None:
+    host.sql("CREATE DATABASE damaged", "postgres")
+    host.sql("REVOKE EXECUTE ON FUNCTION pg_stat_get_dead_tuples(oid) FROM PUBLIC", "damaged")
+    try:
+        check = host.report("--check", "dead_rows")["checks"][0]
+        assert (check["state"], [row["item"] for row in check["rows"]]) == ("unknown", ["damaged"])
+        with dead_rows(host, 50):
+            check = host.report("--check", "dead_rows")["checks"][0]
+        assert (check["state"], len(check["rows"])) == ("critical", 2)
+    finally:
+        host.sql("DROP DATABASE damaged", "postgres")
+
+
+def test_a_database_that_lets_nobody_in_hides_no_other(host: Host) -> None:
+    host.sql("CREATE DATABASE half_dropped", "postgres")
+    host.sql("UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'half_dropped'", "postgres")
+    try:
+        assert host.states("--check", "dead_rows", "--check", "table_sizes") == {
+            "dead_rows": "ok",
+            "table_sizes": "info",
+        }
+    finally:
+        host.sql("UPDATE pg_database SET datconnlimit = -1 WHERE datname = 'half_dropped'", "postgres")
+        host.sql("DROP DATABASE half_dropped", "postgres")
+
+
 def test_a_host_without_a_server_has_its_files_looked_at(host: Host) -> None:
     host.settings |= {"server": False, "host": "/nowhere"}
     host.configure()
     report = host.report()
     assert {check["name"] for check in report["checks"]} == FROM_FILES
     assert (report["role"], report["exit_code"]) == ("no server", 0)
+
+
+@pytest.mark.parametrize("name", ["connections", "slow_statements", "server"])
+def test_what_needs_a_server_is_unknown_on_a_host_without_one(host: Host, name: str) -> None:
+    host.settings |= {"server": False, "host": "/nowhere"}
+    host.configure()
+    assert host.report("--check", name)["exit_code"] == 3
 
 
 @pytest.mark.parametrize(
@@ -579,6 +730,7 @@ def test_the_table_says_what_to_do_on_its_last_lines(host: Host) -> None:
     assert "See what has grown" in lines[-1]
 
 
+@pytest.mark.faults
 def test_the_history_is_bounded(host: Host) -> None:
     for _ in range(12):
         assert host.run("--record", HEALTH_HISTORY_LINES="8").returncode == 0
@@ -630,6 +782,7 @@ def test_prometheus_is_told_that_the_server_is_down(host: Host) -> None:
     assert 'mltrading_health_state{check="connections"} 3' in said
 
 
+@pytest.mark.faults
 def test_a_standby_that_streams_is_well_and_one_that_does_not_is_critical(host: Host, tmp_path: Path) -> None:
     with standby_of(host.server) as server:
         wait_for_replay(host.server, server)
@@ -641,7 +794,7 @@ def test_a_standby_that_streams_is_well_and_one_that_does_not_is_critical(host: 
         assert {name for name, state in states.items() if state == "unknown"} == set()
         assert states["replication_links"] == "ok"
         assert states["archive_age"] == "not_configured"
-        host.settings["replicas"] = 1
+        host.settings["standbys"] = ["walreceiver"]
         host.configure()
         seen = {check["name"]: check for check in host.report()["checks"]}
         assert seen["replication_links"]["state"] == "ok"
@@ -666,6 +819,41 @@ def test_a_standby_that_streams_is_well_and_one_that_does_not_is_critical(host: 
             cursor.execute("SELECT pg_reload_conf(), pg_sleep(0.5)")
         assert standby.states("--check", "replication_links") == {"replication_links": "critical"}
         assert host.states("--check", "replication_links") == {"replication_links": "critical"}
+
+
+def test_a_standby_that_is_missing_is_named_and_another_does_not_stand_in_for_it(host: Host) -> None:
+    with standby_of(host.server) as server:
+        wait_for_replay(host.server, server)
+        host.settings["standbys"] = ["walreceiver", "replica_db3"]
+        host.configure()
+        check = host.report("--check", "replication_links")["checks"][0]
+    assert (check["state"], check["text"]) == ("critical", "standby replica_db3: 2 (not connected)")
+    assert {row["item"]: row["value"] for row in check["rows"]}["standby walreceiver"] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "job"),
+    [("backup_age", "backup_full"), ("dump_age", "dump"), ("drill_age", "drill_restore"), ("job_overdue", "retention")],
+)
+def test_an_expected_job_whose_schedule_has_vanished_is_critical(host: Host, name: str, job: str) -> None:
+    host.job("backup_diff", last_success=ago(hours=1))
+    host.settings["jobs"] = ["backup_diff", job]
+    host.configure()
+    check = host.report("--check", name)["checks"][0]
+    assert (check["state"], check["rows"][0]["item"]) == ("critical", job)
+    assert f"mltrading-db-{job} is missing" in check["text"]
+    assert host.run("--metrics").returncode == 0
+    file = host.root / "var/lib/mltrading-db/metrics_health/health.prom"
+    assert f'mltrading_health_worst{{check="{name}"}} NaN\n' in file.read_text()
+    host.job(job, last_success=ago(hours=1))
+    assert host.states("--check", name) == {name: "ok"}
+
+
+def test_a_job_that_never_succeeded_does_not_hide_how_old_the_other_ones_work_is(host: Host) -> None:
+    host.job("backup_full", last_success=ago(days=3))
+    host.job("backup_diff", age=60, state="failed", last_success=None)
+    check = host.report("--check", "backup_age")["checks"][0]
+    assert (check["state"], check["rows"][0]["detail"]) == ("critical", "backup_full")
 
 
 @pytest.mark.faults
@@ -712,4 +900,78 @@ def test_every_check_runs_on_every_major(server: Server, tmp_path: Path) -> None
     (tmp_path / "etc/mltrading-db/health.d/mltrading.json").unlink()
     report = host.report()
     server.drop_database(name)
-    assert [(check["name"], check["text"]) for check in report["checks"] if check["state"] == "unknown"] == []
+    # Only the first server of these tests has the extension.
+    unknown = {check["name"]: check["text"] for check in report["checks"] if check["state"] == "unknown"}
+    assert unknown.keys() <= {"slow_statements"}, unknown
+
+
+def test_connections_that_are_reserved_for_others_are_not_the_clients(tmp_path: Path) -> None:
+    with running(16, max_connections="50", superuser_reserved_connections="3", reserved_connections="7") as server:
+        host = Host(server, tmp_path)
+        host.sql("CREATE ROLE monitor; GRANT pg_monitor TO monitor", "postgres")
+        host.configure()
+        check = host.report("--check", "connections")["checks"][0]
+    assert check["rows"][0]["detail"].endswith(" of 40")
+
+
+def test_a_slot_that_keeps_rows_is_an_old_transaction(host: Host) -> None:
+    host.sql("SELECT pg_create_physical_replication_slot('held')", "postgres")
+    with standby_of(host.server) as server:
+        with contextlib.closing(server.connect("postgres")) as connection, connection.cursor() as cursor:
+            cursor.execute("ALTER SYSTEM SET primary_slot_name = 'held'")
+            cursor.execute("ALTER SYSTEM SET hot_standby_feedback = on")
+            cursor.execute("ALTER SYSTEM SET wal_receiver_status_interval = '1s'")
+            cursor.execute("SELECT pg_reload_conf()")
+        with contextlib.closing(server.connect("postgres")) as reader, reader.cursor() as cursor:
+            cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1")
+            time.sleep(3)
+            host.sql("CREATE TABLE busy (i int)")
+            host.sql("DO $$BEGIN FOR i IN 1..1200 LOOP INSERT INTO busy VALUES (i); COMMIT; END LOOP; END$$")
+            host.configure({"oldest_transaction": {"warning": 0}})
+            first = host.report("--check", "oldest_transaction")["checks"][0]
+            time.sleep(2)
+            check = host.report("--check", "oldest_transaction")["checks"][0]
+            cursor.execute("ROLLBACK")
+    host.sql("DROP TABLE busy; SELECT pg_drop_replication_slot('held')")
+    assert {row["item"]: row["value"] for row in first["rows"]}["slot held"] == 0
+    assert (check["state"], check["rows"][0]["item"], check["value"] >= 2) == ("warning", "slot held", True)
+
+
+PGBACKREST = """#!/bin/sh
+[ "$1 $2" = "info --output=json" ] || exit 9
+cat <<'END'
+[{"name": "mltrading", "backup": [
+ {"label": "20261122-013000F", "type": "full", "timestamp": {"start": 1795311000, "stop": 1795311250}, "error": false,
+  "info": {"size": 5000000000, "delta": 5000000000, "repository": {"delta": 900000000}}},
+ {"label": "20261122-013000F_20261123-013000D", "type": "diff", "timestamp": {"start": 1795397400, "stop": 1795397420},
+  "error": true, "info": {"size": 5100000000, "delta": 90000000, "repository": {"delta": 20000000}}}]}]
+END
+"""
+
+
+def test_the_backups_are_those_that_pgbackrest_has_the_newest_first(host: Host) -> None:
+    host.write("bin/pgbackrest", PGBACKREST)
+    (host.root / "bin/pgbackrest").chmod(0o755)
+    environment = {"PATH": f"{host.root / 'bin'}:{os.environ['PATH']}"}
+    assert json.loads(host.run("--json", "--check", "backups", **environment).stdout)["checks"][0]["rows"] == []
+    host.job("backup_full")
+    rows = json.loads(host.run("--json", "--check", "backups", **environment).stdout)["checks"][0]["rows"]
+    assert [(row["type"], row["duration_seconds"], row["repository_bytes"]) for row in rows] == [
+        ("diff", 20, 20_000_000), ("full", 250, 900_000_000),
+    ]  # fmt: skip
+    assert rows[0]["detail"] == "damaged pages were found"
+    host.write("bin/pgbackrest", "#!/bin/sh\necho 'ERROR: [041]: no repository' >&2\nexit 41\n")
+    check = json.loads(host.run("--json", "--check", "backups", **environment).stdout)["checks"][0]
+    assert (check["state"], "no repository" in check["text"]) == ("unknown", True)
+
+
+def test_the_last_drill_is_told_by_what_it_measured(host: Host) -> None:
+    host.job("drill_restore")
+    assert host.report("--check", "drills")["checks"][0]["rows"] == []
+    text = "".join(
+        f"# HELP mltrading_drill_{name} x\nmltrading_drill_{name} {value}\n"
+        for name, value in (("ok", 1), ("recovery_point_seconds", 31.5), ("recovery_time_seconds", 42.0))
+    )
+    host.write("var/lib/mltrading-db/metrics/drill_restore_result.prom", text, age=3600)
+    drill = host.report("--check", "drills")["checks"][0]["rows"][0]
+    assert (drill["ok"], drill["recovery_point_seconds"], drill["recovery_time_seconds"]) == (True, 31.5, 42.0)

@@ -130,6 +130,53 @@ def test_a_build_is_interrupted_by_the_server(
 
 
 @pytest.mark.parametrize(("statement", "phase"), WAITS.values(), ids=WAITS)
+@pytest.mark.parametrize("interrupt", [cancel, terminate])
+def test_a_reindex_of_a_constraint_is_interrupted(
+    table: Database, interrupt: Interrupt, statement: str, phase: str
+) -> None:
+    table.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 't_ab'::regclass")
+    declared = {"indexes": [{"name": "t_ab", "table": "t", "columns": ["a", "b"], "unique": True}]}
+    with blocked(table, statement):
+        run = Run(table, **declared)
+        run.start()
+        interrupt(table, building(table, phase))
+        done = run.end()
+    assert done.failed
+    assert "REINDEX INDEX CONCURRENTLY" in done.result["statement"]
+    assert invalid(table) == 2
+    settled(table, **declared)
+
+
+@pytest.mark.parametrize("interrupt", [cancel, terminate])
+def test_the_filling_of_a_view_is_interrupted(table: Database, interrupt: Interrupt) -> None:
+    view = {"name": "v", "query": "SELECT a FROM t", "indexes": [{"name": "v_a", "columns": ["a"], "unique": True}]}
+    table.settle(materialized_views=[view])
+    query = "SELECT a, b FROM t, (SELECT pg_advisory_xact_lock_shared(77)) waits"
+    changed = {"materialized_views": [{**view, "query": query}]}
+    filling = "SELECT pid FROM pg_stat_activity WHERE query LIKE 'REFRESH%' AND wait_event = 'advisory'"
+    with contextlib.closing(table.connect()) as other:
+        other.cursor().execute("SELECT pg_advisory_lock(77)")
+        run = Run(table, **changed)
+        run.start()
+        interrupt(table, until(lambda: table.rows(filling))[0][0])
+        done = run.end()
+    assert done.failed
+    assert "REFRESH MATERIALIZED VIEW" in done.result["statement"]
+    assert table.value("SELECT count(*) FROM v") == 2000
+    settled(table, **changed)
+
+
+def test_a_build_that_blocks_writers_gets_no_lock_and_changes_nothing(table: Database) -> None:
+    with blocked(table, "INSERT INTO t (a, b) VALUES (-1, -1)"):
+        done = table.optimise(concurrently=False, lock_budget=0.7, lock_timeout=0.2, **NEW)
+    assert (done.failed, done.changed, done.result["sqlstate"]) == (True, False, "55P03")
+    assert "CREATE INDEX" in done.result["statement"]
+    assert "CONCURRENTLY" not in done.result["statement"]
+    assert [row["application"] for row in done.result["blockers"]] == ["the blocker"]
+    settled(table, concurrently=False, **NEW)
+
+
+@pytest.mark.parametrize(("statement", "phase"), WAITS.values(), ids=WAITS)
 def test_a_build_gives_up_and_names_who_it_waited_for(table: Database, statement: str, phase: str) -> None:
     with blocked(table, statement):
         run = Run(table, build_wait=1.0, **NEW)
@@ -238,9 +285,21 @@ def full(table: Database, small_disk: Path) -> Iterator[Database]:
     table.execute("DROP TABLESPACE small")
 
 
+def test_the_disk_is_full_when_a_view_is_filled(full: Database, small_disk: Path) -> None:
+    view = {"name": "v", "query": "SELECT a FROM t WHERE a < 100", "tablespace": "small"}
+    full.settle(materialized_views=[view])
+    changed = {"materialized_views": [{**view, "query": "SELECT a, c || c AS c FROM t"}], "space_check": "off"}
+    done = full.optimise(**changed)
+    assert (done.failed, done.result["sqlstate"]) == (True, "53100")
+    assert full.value("SELECT count(*) FROM v") > 0
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    settled(full, **changed)
+    full.execute("DROP MATERIALIZED VIEW v")
+
+
 def test_the_disk_is_full(full: Database, small_disk: Path) -> None:
     declared = {"indexes": [{"name": "x", "table": "t", "columns": ["c", "a"], "tablespace": "small"}]}
-    done = full.optimise(**declared)
+    done = full.optimise(**declared, space_check="off")
     assert (done.failed, done.result["sqlstate"]) == (True, "53100")
     assert invalid(full) == 1
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
@@ -375,6 +434,8 @@ EVERYTHING: dict[str, Any] = {
         {"name": "replaced", "table": "t", "columns": ["b"], "include": ["c"], "comment": "Other"},
         {"name": "Invalid", "table": "t", "columns": ["c"]},
         {"name": "t_ab", "table": "t", "columns": ["a", "b"], "unique": True, "include": ["c"]},
+        {"name": "t_pkey", "table": "t", "columns": ["id"], "unique": True},
+        {"name": "lowered", "table": "t", "columns": [{"expression": "lower(c)"}]},
         {"name": "p_a", "table": "p", "columns": ["a", "ts"]},
         {"name": "p_key", "table": "p", "columns": ["ts"], "unique": True, "include": ["a"], "comment": "Key"},
     ],
@@ -414,7 +475,9 @@ ORDER BY 1, 2, 3
 def prepare(db: Database) -> None:
     """Make the state before, with an INVALID index in it."""
     db.execute(TABLE + "SET ROLE owner;" + BEFORE + "RESET ROLE")
-    db.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = '\"Invalid\"'::regclass")
+    db.execute(
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid IN ('\"Invalid\"'::regclass, 't_pkey'::regclass)"
+    )
 
 
 class Killer:
@@ -447,33 +510,49 @@ class Killer:
         monkeypatch.setattr(apply, "run_step", armed)
 
 
+@contextlib.contextmanager
+def prepared(server: Server, template: str) -> Iterator[Database]:
+    """Copy the database with the state before."""
+    name = f"{template}_copy"
+    with contextlib.closing(server.connect("postgres")) as session:
+        session.cursor().execute(f"CREATE DATABASE {name} TEMPLATE {template} OWNER owner")
+    with contextlib.closing(server.connect(name)) as session:
+        yield Database(server, name, session)
+    server.drop_database(name)
+
+
+def state(db: Database) -> list[str]:
+    return sorted(map(repr, db.rows(STATE)))
+
+
+# Of each statement on the oldest and the newest, and of every third, from another first one, on those between.
+KILLED = {15: (1, 1), 16: (1, 3), 17: (2, 3), 18: (1, 1)}
+
+
+@pytest.mark.parametrize("major", MAJORS)
 def test_a_run_is_killed_before_each_of_its_statements(
-    servers: Callable[[int], Server], monkeypatch: pytest.MonkeyPatch
+    servers: Callable[[int], Server], monkeypatch: pytest.MonkeyPatch, major: int
 ) -> None:
-    server = servers(MAJORS[-1])
-
-    @contextlib.contextmanager
-    def fresh() -> Iterator[Database]:
-        name = server.create_database()
-        with contextlib.closing(server.connect(name)) as session:
-            db = Database(server, name, session)
-            prepare(db)
-            yield db
-        server.drop_database(name)
-
-    with fresh() as db, monkeypatch.context() as patch:
+    server = servers(major)
+    template = server.create_database()
+    with contextlib.closing(server.connect(template)) as session:
+        prepare(Database(server, template, session))
+    with prepared(server, template) as db, monkeypatch.context() as patch:
         killer = Killer(db, patch)
         assert not db.optimise(**EVERYTHING).failed
-        total, wanted = killer.count, db.rows(STATE)
+        total, wanted = killer.count, state(db)
     assert total > 50
+    first, every = KILLED[major]
     wrong = []
-    for number in range(1, total + 1):
-        with fresh() as db:
+    for number in range(first, total + 1, every):
+        with prepared(server, template) as db:
             with monkeypatch.context() as patch:
                 killer = Killer(db, patch)
                 killer.limit = number
                 assert db.optimise(**EVERYTHING).failed, number
+            # The run looks again at its end, and fails where anything is left to do.
             again = db.optimise(**EVERYTHING)
-            if again.failed or db.rows(STATE) != wanted or db.optimise(**EVERYTHING).changed:
-                wrong.append((number, again.msg, set(db.rows(STATE)) ^ set(wanted)))
+            if again.failed or state(db) != wanted:
+                wrong.append((number, again.msg, set(state(db)) ^ set(wanted)))
     assert wrong == []
+    server.drop_database(template)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Database
-from job_host import JobHost, install
+from job_host import JobHost, install, until
 from partitions import partition, trading_table
 from test_partitioning import BARS
 
@@ -74,6 +75,62 @@ def test_a_gap_ends_what_is_left(bars: Database, host: JobHost) -> None:
     run = host.run(bars, "maintain_partitions")
     assert run.code == 1, run.output
     assert "public.bars: FAILED: the partitions of public.bars end on" in run.output
+    # The way out that it names: a table of that name is nobody's to overwrite, and without it the month is made.
+    assert "Run playbooks/partition_table.yml, which makes what is missing" in run.output
+    taken = partition(bars)
+    assert (taken.failed, f"{names[0]} would be the month from" in taken.msg) == (True, True), taken.msg
+    bars.execute(f"DROP TABLE {names[0]}")
+    assert partition(bars).said == [("partition", f"public.{names[0]}", "create")]
+    assert host.run(bars, "maintain_partitions").code == 0
+
+
+def test_months_are_made_of_a_table_with_constraints(bars: Database, host: JobHost) -> None:
+    bars.execute("ALTER TABLE bars ADD CONSTRAINT positive CHECK (close > 0), ALTER close SET NOT NULL")
+    run = host.run(bars, "maintain_partitions", **tables({"table": "public.bars", "column": "ts", "premake": 8}))
+    assert run.code == 0, run.output
+    assert run.output.count("made public.bars_p") > 0
+
+
+@pytest.mark.parametrize("seconds", ["172800", "-172800"], ids=["ahead", "behind"])
+def test_a_clock_that_was_set_detaches_no_month_and_the_others_are_made(
+    bars: Database, host: JobHost, seconds: str
+) -> None:
+    bars.execute(OLD)
+    wanted = tables({"table": "public.old", "column": "ts", "keep_months": 2, "premake": 6})
+    run = host.run(bars, "maintain_partitions", DBJOB_CLOCK_STEP=seconds, **wanted)
+    assert (run.code, "is not detached: the host's clock was set" in run.output) == (1, True), run.output
+    assert run.output.count("made public.old_p") >= 3
+    assert bars.value("SELECT count(*) FROM old") == 10
+    again = host.run(bars, "maintain_partitions", "--clock-is-right", DBJOB_CLOCK_STEP=seconds, **wanted)
+    assert (again.code, again.output.count("detached")) == (0, 4), again.output
+
+
+def test_what_everybody_waits_behind_waits_shortly_and_again(bars: Database, host: JobHost) -> None:
+    # REPLICA IDENTITY of a month that is new takes ACCESS EXCLUSIVE, and a reader is in its way.
+    (new,) = [row[0] for row in bars.rows(PARTS.format("bars")) if "_p" in row[0]][-1:]
+    bars.execute(f"ALTER TABLE {new} REPLICA IDENTITY DEFAULT")
+    with contextlib.closing(bars.connect()) as other, other.cursor() as cursor:
+        cursor.execute(f"BEGIN; SELECT count(*) FROM {new}")
+        run = host.start(bars, "maintain_partitions")
+        waiting = f"SELECT count(*) FROM pg_locks WHERE relation = '{new}'::regclass AND NOT granted"
+        until(lambda: bars.value(waiting))
+        # Whoever comes behind it is let through within a second, and does not wait for the reader to end.
+        begin = time.monotonic()
+        bars.value(f"SELECT count(*) FROM {new}")
+        until(lambda: bars.value(waiting))
+        bars.value(f"SELECT count(*) FROM {new}")
+        assert time.monotonic() - begin < 5
+        cursor.execute("COMMIT")
+        done = run.end()
+    assert done.code == 0, done.output
+    assert bars.value(f"SELECT relreplident FROM pg_class WHERE relname = '{new}'") == "f"
+
+
+def test_who_reads_may_go_away(bars: Database, host: JobHost) -> None:
+    run = host.start(bars, "maintain_partitions")
+    assert run.process.stdout
+    run.process.stdout.close()
+    assert run.process.wait(60) == 0
 
 
 def test_a_default_partition_is_a_failure(bars: Database, host: JobHost) -> None:

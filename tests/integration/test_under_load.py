@@ -1,22 +1,25 @@
 # ruff: noqa: S311, S608 - tests make their own SQL, and no secrets
 """Objects are exchanged while they are used: nobody sees an error, and how long anybody waits is measured and reported.
 
-The figures are printed (`pytest -rP`) and never asserted: they depend on the machine.
+The figures are kept in .lab/results/stalls.json and never asserted: they depend on the machine.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Database
 
 pytestmark = pytest.mark.faults
+RESULTS = Path(__file__).resolve().parents[2] / ".lab" / "results" / "stalls.json"
 
 TABLE = """
 SET ROLE owner;
@@ -78,10 +81,16 @@ def working(clients: list[Client]) -> Iterator[None]:
             client.join(30)
 
 
-def report(clients: list[Client]) -> None:
-    """Print what was measured, and hold the clients to have seen no error."""
-    longest, count = max(client.longest for client in clients), sum(client.count for client in clients)
-    print(f"longest stall {longest * 1000:.1f} ms in {count} statements")  # noqa: T201
+def report(db: Database, what: str, clients: list[Client]) -> None:
+    """Keep what was measured, and hold the clients to have seen no error."""
+    stall = max(client.longest for client in clients) * 1000
+    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    kept.setdefault(what, {})[str(db.server.major)] = {
+        "longest_stall_ms": round(stall, 1),
+        "statements": sum(client.count for client in clients),
+    }
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    RESULTS.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
     assert [error for client in clients for error in client.errors] == []
     assert min(client.count for client in clients) > 20
 
@@ -108,7 +117,7 @@ def test_an_index_is_replaced_under_writers_and_never_missing(bars: Database) ->
     with working(clients):
         done = bars.optimise(indexes=[{"name": "bars_time", "table": "bars", "columns": ["ts"], "include": ["close"]}])
     assert done.said == [("public.bars_time", "replace")], done.msg
-    report(clients)
+    report(bars, "an index replaced", clients)
     assert bars.definition("bars_time") == "CREATE INDEX bars_time ON public.bars USING btree (ts) INCLUDE (close)"
 
 
@@ -118,7 +127,7 @@ def test_a_unique_constraint_is_exchanged_under_writers_that_need_it(bars: Datab
     with working(clients):
         done = bars.optimise(indexes=[{**declared, "include": ["close"]}])
     assert done.said == [("public.bars_key", "replace")], done.msg
-    report(clients)
+    report(bars, "a unique constraint exchanged", clients)
     assert bars.value("SELECT count(*) - count(DISTINCT (symbol, ts, source)) FROM bars") == 0
     assert bars.value("SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'bars_key'") == (
         "UNIQUE (symbol, ts, source) INCLUDE (close)"
@@ -130,7 +139,7 @@ def test_a_primary_key_is_exchanged_under_writers(bars: Database) -> None:
     with working(clients):
         done = bars.optimise(indexes=[{"name": "bars_pkey", "table": "bars", "columns": ["id", "ts"], "unique": True}])
     assert done.said == [("public.bars_pkey", "replace")], done.msg
-    report(clients)
+    report(bars, "a primary key exchanged", clients)
 
 
 def test_a_view_is_redefined_under_readers(bars: Database) -> None:
@@ -160,7 +169,7 @@ def test_a_view_is_redefined_under_readers(bars: Database) -> None:
         second = bars.optimise(materialized_views=[view])
         third = bars.optimise(materialized_views=[changed])
     assert [done.said for done in (first, second, third)] == [[("public.summary", "replace")]] * 3
-    report(clients)
+    report(bars, "a materialized view redefined", clients)
     assert bars.value("SELECT count(avg) FROM summary") == 50
 
 
@@ -182,4 +191,4 @@ def test_partitions_get_an_index_under_writers(db: Database) -> None:
         done = db.optimise(indexes=[{"name": "bars_close", "table": "bars", "columns": ["close"]}])
         again = db.optimise(indexes=[{"name": "bars_close", "table": "bars", "columns": ["close", "symbol"]}])
     assert [done.said, again.said] == [[("public.bars_close", "create")], [("public.bars_close", "replace")]]
-    report(clients)
+    report(db, "a partitioned index built and replaced", clients)

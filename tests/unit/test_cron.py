@@ -51,5 +51,20 @@ def test_the_delay_that_spreads_the_hosts_is_within_the_window_too(schedule: str
     assert cron.cron_problem(schedule, "22:00-06:00", spread) == (problem and f"'{schedule}' {problem}")
 
 
+LIMITS = [
+    pytest.param(14400, "10 3 * * 0", "", 300, 14400, id="no-window"),
+    pytest.param(3600, "10 3 * * 0", "22:00-06:00", 300, 3600, id="over-before-it-closes"),
+    pytest.param(14400, "10 3 * * 0", "22:00-06:00", 300, 10200 - 300, id="the-window-ends-before"),
+    pytest.param(14400, "0 1,5 * * *", "22:00-06:00", 0, 3600, id="the-latest-start-counts"),
+    pytest.param(14400, "30 23 * * *", "22:00-06:00", 0, 14400, id="before-midnight"),
+    pytest.param(90000, "30 23 * * *", "00:00-00:00", 300, 90000, id="the-whole-day"),
+]
+
+
+@pytest.mark.parametrize(("limit", "schedule", "window", "spread", "allowed"), LIMITS)
+def test_a_job_ends_with_the_window(limit: int, schedule: str, window: str, spread: int, allowed: int) -> None:
+    assert cron.cron_limit(limit, schedule, window, spread) == allowed
+
+
 def test_a_window_of_the_whole_day_takes_every_delay() -> None:
     assert cron.cron_problem("* * * * *", "00:00-00:00", 300) == ""

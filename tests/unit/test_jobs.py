@@ -22,8 +22,8 @@ def plugins() -> None:
     init_plugin_loader()
 
 
-def cron_files(host: str, *jobs: dict[str, Any], **given: Any) -> dict[str, str]:
-    """The lines for cron of a host, by the names of their jobs."""
+def evaluated(name: str, host: str, *jobs: dict[str, Any], **given: Any) -> Any:
+    """A variable of the role for the jobs of a host."""
     loader = DataLoader()
     loader.set_basedir(str(ROLE))
     variables = {
@@ -36,9 +36,24 @@ def cron_files(host: str, *jobs: dict[str, Any], **given: Any) -> dict[str, str]
         "common_jobs": list(jobs),
         **given,
     }
-    files = Templar(loader=loader, variables=variables).template(variables["__common_jobs_files"])
-    mark = "/etc/cron.d/mltrading-db-"
-    return {file["path"].removeprefix(mark): file["content"] for file in files if file["path"].startswith(mark)}
+    return Templar(loader=loader, variables=variables).template(variables[name])
+
+
+def job_files(host: str, *jobs: dict[str, Any], **given: Any) -> dict[str, str]:
+    """All that the jobs have on a host, by path."""
+    return {file["path"]: file["content"] for file in evaluated("__common_jobs_files", host, *jobs, **given)}
+
+
+def cron_files(host: str, *jobs: dict[str, Any], **given: Any) -> dict[str, str]:
+    """The lines for cron of a host, by the names of their jobs."""
+    mark, files = "/etc/cron.d/mltrading-db-", job_files(host, *jobs, **given)
+    return {path.removeprefix(mark): text for path, text in files.items() if path.startswith(mark)}
+
+
+def settings_files(host: str, *jobs: dict[str, Any], **given: Any) -> dict[str, str]:
+    """The settings of the jobs of a host, by their names."""
+    files = job_files(host, *jobs, **given)
+    return {Path(path).stem: text for path, text in files.items() if path.endswith(".env")}
 
 
 def delay(file: str) -> int:
@@ -58,6 +73,35 @@ def test_hosts_and_jobs_of_one_schedule_are_spread_and_each_keeps_its_time() -> 
     assert max(delays.values()) < 300
     assert delay(cron_files(HOSTS[0], *jobs)["dump"]) == delays[HOSTS[0], "dump"]
     assert {delay(cron_files(host, *jobs, common_jobs_stagger=0)["dump"]) for host in HOSTS} == {0}
+
+
+WINDOW = {"common_jobs_window": "22:00-06:00"}
+LATE = NIGHTLY | {"name": "weekly", "schedule": "10 3 * * 0", "time_limit": 14400}
+
+
+@pytest.mark.parametrize(
+    ("job", "given", "limit"),
+    [
+        pytest.param(LATE, {}, 14400, id="no window"),
+        pytest.param(LATE, WINDOW, 9900, id="stopped with the window, on a host that begins last"),
+        pytest.param(LATE | {"ends_with_window": False}, WINDOW, 14400, id="a backup"),
+        pytest.param(EACH_MINUTE | {"name": "weekly", "keeps_to_window": False}, WINDOW, 60, id="all day"),
+    ],
+)
+def test_a_job_has_no_more_time_than_the_window(job: dict[str, Any], given: dict[str, Any], limit: int) -> None:
+    assert f"DBJOB_TIME_LIMIT={limit}\n" in settings_files("db1", job, **given)["weekly"]
+
+
+def test_the_job_of_the_months_goes_where_no_table_is_to_have_them() -> None:
+    tasks = DataLoader().load_from_file(str(PROJECT / "roles/mltrading/tasks/jobs.yml"))
+    (off,) = [task for task in tasks if task.get("when") == "not mltrading_partitions_enabled | bool"]
+    assert off["ansible.builtin.include_role"] == {"name": "common", "tasks_from": "jobs"}
+    found = {"stdout_lines": ["/etc/cron.d/mltrading-db-partitions", "ActiveState=active"]}
+    jobs, given = off["vars"]["common_jobs"], {"common_jobs_owner": off["vars"]["common_jobs_owner"]}
+    assert evaluated("__common_jobs_removed", "db1", *jobs, __common_jobs_found=found, **given) == ["partitions"]
+    files = job_files("db1", *jobs, **given)
+    assert "/usr/local/lib/mltrading-db/maintain_partitions" in files
+    assert [path for path in files if path.startswith("/etc/")] == []
 
 
 def test_a_job_of_every_minute_is_over_before_the_next() -> None:

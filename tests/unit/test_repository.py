@@ -24,7 +24,19 @@ FORBIDDEN = [
 SECRET_NAME = re.compile(r"(password|passphrase|secret|token)$", re.IGNORECASE)
 
 FOLDERS = [".ci", ".config", "docs", "inventories", "lab", "molecule", "playbooks", "plugins", "roles", "src", "tests"]
-TARGETS = ["bench", "help", "lab", "lab-down", "lab-hosts", "lint", "report", "test", "test-fast"]
+TARGETS = [
+    "bench",
+    "docs",
+    "help",
+    "lab",
+    "lab-down",
+    "lab-hosts",
+    "lint",
+    "report",
+    "test",
+    "test-fast",
+    "test-faults",
+]
 ENVIRONMENTS = ["dev", "lab", "production", "staging"]
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -149,6 +150,41 @@ def test_a_destroyed_standby_is_copied_again(play: Play, standby: Host, query: Q
     check_nothing_to_do(play)
 
 
+def kill_play(playbook: str, line: str, **variables: Any) -> None:
+    """Run a play and kill it when it says a line that begins so."""
+    command = ["ansible-playbook", "-i", str(EPHEMERAL / "inventory"), "-e", json.dumps(variables)]
+    process = subprocess.Popen(
+        [*command, str(PROJECT / "playbooks" / playbook)],
+        env=os.environ | {"ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout
+    assert next((text for text in process.stdout if text.startswith(line)), ""), f"{playbook} never said {line}"
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+# Before there is a cluster, and while it is copied.
+MOMENTS = [
+    "TASK [postgresql : Install | Make the cluster]",
+    "TASK [postgresql_replica : Clone | Copy the primary's data, and put it in place]",
+]
+
+
+@pytest.mark.parametrize("moment", MOMENTS, ids=["as-the-cluster-is-made", "as-the-data-is-copied"])
+def test_a_rebuild_that_is_killed_is_run_again(play: Play, standby: Host, query: Query, moment: str) -> None:
+    before = describe(standby)
+    destroy("bk-db2")
+    kill_play("rebuild_host.yml", moment, rebuild_host="bk-db2", rebuild_confirm="bk-db2")
+    run = play("rebuild_host.yml", rebuild_host="bk-db2", rebuild_confirm="bk-db2")
+    assert run.returncode == 0, said(run)
+    check_follows(standby, query)
+    check_equal(standby, before)
+
+
 @dataclass(frozen=True)
 class Lost:
     """What the primary was when it was destroyed, and the blank host in its place."""
@@ -182,9 +218,9 @@ def test_a_standby_that_is_alive_is_to_be_promoted_instead(lost_primary: Lost, p
 
 @pytest.mark.usefixtures("lost_primary")
 def test_nothing_is_made_of_a_primary_that_is_not_there(play: Play, standby: Host) -> None:
-    standby.check_output("mv /var/lib/postgresql/1?/main/postmaster.opts /root/")
+    standby.check_output("mv /var/lib/postgresql/1?/main/postmaster.opts /var/tmp/")
     run = play("rebuild_host.yml", rebuild_host="bk-db2", rebuild_confirm="bk-db2")
-    standby.check_output("mv /root/postmaster.opts /var/lib/postgresql/1?/main/")
+    standby.check_output("mv /var/tmp/postmaster.opts /var/lib/postgresql/1?/main/")
     assert run.returncode != 0
     assert "its primary bk-db1 does not take writes" in said(run)
     assert changed(run) == []

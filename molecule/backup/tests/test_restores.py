@@ -67,9 +67,9 @@ def missing_segment(repository: Host, query: Query, marks: list[Mark]) -> Iterat
     segment = archive_all(query)
     archive_all(query)
     path = repository.check_output(f"find {REPOSITORY}/archive -name '{segment}-*'")
-    repository.check_output("mv %s /root/kept", path)
+    repository.check_output("mv %s /var/tmp/kept", path)
     yield segment
-    repository.check_output("mv /root/kept %s", path)
+    repository.check_output("mv /var/tmp/kept %s", path)
 
 
 def test_a_missing_segment_is_named_and_refuses_latest_but_not_what_was_before(
@@ -88,6 +88,11 @@ UNCLEAR = [
     pytest.param({"restore_target": "latest"}, "restore_confirm ('')", id="not-confirmed"),
     pytest.param({"restore_target": "latest", "restore_confirm": "db1"}, "restore_confirm ('db1')", id="another-host"),
     pytest.param({"restore_confirm": "bk-db1"}, "(0 are)", id="no-target"),
+    pytest.param(
+        {"restore_host": "bk-db2", "restore_confirm": "bk-db2", "restore_target": "latest"},
+        "it is the primary that is restored (bk-db1)",
+        id="a-standby",
+    ),
     pytest.param(
         {"restore_confirm": "bk-db1", "restore_target": "latest", "restore_target_xid": 7}, "(2 are)", id="two-targets"
     ),
@@ -265,10 +270,10 @@ def test_a_restore_that_failed_says_the_way_back_and_that_leads_there(
     unit = f"postgresql@{database.check_output('ls /etc/postgresql')}-main"
     database.check_output(f"rm -rf {DATA}.before-restore-*; systemctl stop {unit}")
     # Its server is killed while it recovers: the program says what to do.
-    begin = f"cd /; runuser -u postgres -- {SCRIPTS}/restore_backup run '{target}' 2>/root/said >/dev/null & program=$!"
+    begin = f"cd /; runuser -u postgres -- {SCRIPTS}/restore_backup run '{target}' 2>/var/tmp/said >/dev/null & p=$!"
     kill = "until pgrep -x postgres >/dev/null; do sleep 0.02; done; pkill -KILL -x postgres"
-    ended = database.run("bash -c %s", f"{begin}; {kill}; wait $program")
-    reason = database.check_output("cat /root/said")
+    ended = database.run("bash -c %s", f"{begin}; {kill}; wait $p")
+    reason = database.check_output("cat /var/tmp/said")
     assert (ended.rc, "PostgreSQL ended instead of recovering" in reason) == (1, True), reason
     back = re.search(r"mv .* && rm -r \S+(?=,)", reason)
     assert back, reason

@@ -49,7 +49,7 @@ def test_a_job_ends_well_twice_on_the_node_whose_it_is_and_leaves_the_other_alon
 
 def test_cron_starts_every_job(host: Host) -> None:
     lines = host.check_output("grep -h ' root ' /etc/cron.d/mltrading-db-*").splitlines()
-    assert {*JOBS, "heartbeat", "health_history", "health_plans"} <= {line.split()[-2] for line in lines}
+    assert {*JOBS, "guard", "heartbeat", "health_history", "health_plans"} <= {line.split()[-2] for line in lines}
     # One that is due each minute: nobody else has started it.
     assert eventually(lambda: host.file("/var/lib/mltrading-db/status/heartbeat.json").exists, seconds=90)
 
@@ -63,12 +63,38 @@ def test_a_schedule_outside_of_the_window_is_refused(play: Play) -> None:
     assert "changed: [" not in run.stdout
 
 
-def test_the_playbook_says_what_a_dry_run_would_delete_and_changes_nothing(play: Play) -> None:
+def test_no_job_runs_beyond_the_window(host: Host) -> None:
+    # Four hours from 03:10, and as long as until 06:00 on a host that begins last.
+    limits = host.check_output("grep -h TIME_LIMIT /etc/mltrading-db/maintenance_*.env").splitlines()
+    assert sorted(line.partition("=")[2] for line in limits) == sorted(["14400", "9900", "4500"])
+
+
+@pytest.mark.parametrize("job", ["daily", "weekly", "monthly"])
+def test_the_playbook_runs_a_job_on_the_primary_and_shows_what_it_did(
+    host: Host, play: Play, query: Query, job: str
+) -> None:
+    name = str(host.backend.get_hostname())
+    run = play(PLAYBOOK, "--limit", name, variables={"maintenance_job": job})
+    said = " ".join(run.stdout.split())
+    if query("SELECT pg_is_in_recovery()") == "f":
+        assert run.returncode == 0, run.stdout + run.stderr
+        assert f"maintenance_{job}: 0 failed" in said
+        assert status(host, f"maintenance_{job}")["state"] == "ok"
+    else:
+        # To ask the standby alone is to have it run nowhere.
+        assert run.returncode != 0
+        assert f"{job} ran nowhere: {name} each said that it is not their role" in said
+
+
+def test_the_playbook_says_what_a_dry_run_would_delete_and_changes_nothing(host: Host, play: Play) -> None:
+    before = status(host, "retention")
     run = play(PLAYBOOK, variables={"maintenance_job": "retention", "maintenance_arguments": ["--dry-run"]})
     assert run.returncode == 0, run.stdout + run.stderr
     assert "public.predictions: 365 days by timestamp, archived" in run.stdout
     assert "not my role" in run.stdout
     assert "changed=0" in run.stdout
+    # It is no success of the job.
+    assert status(host, "retention") == before
 
 
 def test_the_playbook_refuses_a_job_that_there_is_not(play: Play) -> None:

@@ -24,6 +24,15 @@ def asked(host: Host, expression: str) -> dict[str, float]:
     return {sample["metric"].get("instance", ""): float(sample["value"][1]) for sample in found}
 
 
+def metric_names(expression: str) -> set[str]:
+    """The metrics of an expression: what is followed by no bracket, and is no label, value or word of the language."""
+    bare = re.sub(
+        r'"[^"]*"|\b(?:by|on|without|ignoring|group_left|group_right)\s*\([^)]*\)|\[[^\]]*\]', " ", expression
+    )
+    bare = re.sub(r"\{[^}]*\}", " ", bare)
+    return set(re.findall(r"\b[a-z_]\w*\b(?!\s*\()", bare)) - {"and", "or", "unless", "by", "on", "bool", "offset"}
+
+
 def names_asked() -> set[str]:
     """Every metric that an alert or a picture reads."""
     expressions = [
@@ -34,9 +43,7 @@ def names_asked() -> set[str]:
     ]
     dashboard = json.loads(DASHBOARD.read_text())
     expressions += [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
-    return {
-        name for text in expressions for name in re.findall(r"\b(?:mltrading|pg|pgbouncer|node|up)_\w+|\bup\b", text)
-    }
+    return {name for text in expressions for name in metric_names(text)}
 
 
 @pytest.fixture

@@ -187,7 +187,7 @@ ASKED_OF_THE_HOST = [
     pytest.param("stat -c '%U %a' /etc/postgresql/*/main/pg_hba.conf", "postgres 600", id="5-pg-hba"),
     pytest.param("su - postgres -c umask", "0077", id="7-umask-of-postgres"),
     pytest.param(
-        "grep -ls PGPASSWORD /etc/profile /etc/profile.d/* /root/.* ~postgres/.* | wc -l",
+        "grep -ls PGPASSWORD /etc/profile /etc/profile.d/* /var/tmp/.* ~postgres/.* | wc -l",
         "0",
         id="8-no-password-in-profiles",
     ),

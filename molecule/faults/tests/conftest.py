@@ -4,11 +4,17 @@ import re
 from collections.abc import Callable, Iterator
 
 import pytest
-from harness import EPHEMERAL, PROJECT, RELEASE, Cluster
+from harness import EPHEMERAL, PROJECT, RELEASE, SEED, Cluster
 from oracle import Oracle, login, make_table
-from table import Fault, keep
+from results import keep
+from table import Fault
 
 OUTCOME = pytest.StashKey[bool]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Know the tests that `make test` runs, too."""
+    config.addinivalue_line("markers", "core: one fault of each kind, run by `make test` against its own hosts")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -18,6 +24,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     if report.when == "call":  # type: ignore[attr-defined]
         item.stash[OUTCOME] = report.passed  # type: ignore[attr-defined]
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what chose the random targets, so that the same can be chosen again."""
+    terminalreporter.write_line(f"FAULTS_SEED={SEED}")
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +61,7 @@ def fault(request: pytest.FixtureRequest) -> Iterator[Fault]:
     line = Fault(name.format(**parameters.params if parameters else {}))
     yield line
     line.passed = request.node.stash.get(OUTCOME, False)
-    keep(PROJECT / ".lab/results", RELEASE, line)
+    keep(PROJECT / ".lab/results", "faults", RELEASE, line.as_row())
 
 
 @pytest.fixture(scope="session")

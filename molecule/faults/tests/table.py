@@ -1,14 +1,10 @@
-"""The table of the run: what was broken, what happened, and which rows were there afterwards."""
+"""A line of the run's table: what was broken, what happened, and which rows were there afterwards."""
 
 from __future__ import annotations
 
-import json
 import time
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
-
-COLUMNS = ("fault", "what happened", "acknowledged", "found", "seconds")
 
 
 @dataclass
@@ -19,7 +15,6 @@ class Fault:
     happened: str = ""
     acknowledged: int | None = None
     found: int | None = None
-    seconds: float = 0.0
     passed: bool = False
     began: float = field(default_factory=time.monotonic, repr=False)
 
@@ -35,35 +30,11 @@ class Fault:
         assert not found - expected, f"{len(found - expected)} rows are there that were written later"
 
     def as_row(self) -> dict[str, Any]:
-        """For JSON."""
-        row = asdict(self) | {"seconds": round(time.monotonic() - self.began, 1)}
-        del row["began"]
-        return row
-
-
-def keep(folder: Path, release: str, fault: Fault) -> None:
-    """Add a line to a release's file, or replace it there, and write the page of all releases."""
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"faults-{release}.json"
-    rows = json.loads(file.read_text()) if file.exists() else []
-    new = fault.as_row()
-    names = [row["fault"] for row in rows]
-    if new["fault"] in names:
-        rows[names.index(new["fault"])] = new
-    else:
-        rows.append(new)
-    file.write_text(json.dumps(rows, indent=2) + "\n")
-    pages = [
-        page(file.stem.removeprefix("faults-"), json.loads(file.read_text())) for file in folder.glob("faults-*.json")
-    ]
-    (folder / "faults.md").write_text("\n".join(sorted(pages)))
-
-
-def page(release: str, rows: list[dict[str, Any]]) -> str:
-    """The table of one release, as Markdown."""
-    lines = [f"## {release}", "", f"| {' | '.join(COLUMNS)} |", "|---|---|---|---|---|"]
-    for row in rows:
-        happened = row["happened"] if row["passed"] else f"**FAILED** {row['happened']}"
-        counts = ["" if row[name] is None else f"{row[name]:,}" for name in ("acknowledged", "found")]
-        lines.append(f"| {row['fault']} | {happened} | {counts[0]} | {counts[1]} | {row['seconds']:.0f} |")
-    return "\n".join([*lines, ""])
+        """By the columns of the table."""
+        return {
+            "fault": self.fault,
+            "what happened": self.happened if self.passed else f"**FAILED** {self.happened}",
+            "acknowledged": self.acknowledged,
+            "found": self.found,
+            "seconds": round(time.monotonic() - self.began),
+        }

@@ -1,35 +1,11 @@
 """Plays that are killed at each boundary between two plays, and two at once. Runs first: it provisions the hosts."""
 
-import os
 import signal
 import subprocess
 
 import pytest
 from harness import DATABASE, Cluster, play_environment
 from table import Fault
-
-
-def killed_at(cluster: Cluster, boundary: int, *arguments: str) -> tuple[int, str]:
-    """Run the site and kill it when its play of that number begins; the exit code, and what it said."""
-    process = subprocess.Popen(
-        cluster.command("site.yml", *arguments),
-        env=play_environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stdout
-    seen, text = 0, []
-    for line in process.stdout:
-        text.append(line)
-        seen += line.startswith("PLAY [")
-        if seen == boundary:
-            os.killpg(process.pid, signal.SIGKILL)
-            break
-    # What its children wrote is not waited for: they were killed with it.
-    text.append(process.stdout.read())
-    return process.wait(), "".join(text)
 
 
 def changed(text: str) -> list[str]:
@@ -42,7 +18,7 @@ def test_a_site_that_is_killed_at_each_play_is_whole_in_the_end(hosts: Cluster, 
     """The site is killed as each of its plays begins, on blank hosts, and run again."""
     boundary = 2
     while True:
-        code, text = killed_at(hosts, boundary)
+        code, text = hosts.killed_play("site.yml", "PLAY [", count=boundary)
         if code != -signal.SIGKILL:
             break
         assert "fatal:" not in text, text

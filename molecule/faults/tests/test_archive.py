@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import pytest
-from harness import REPOSITORY, SCRIPTS, Cluster, eventually, flip, said
+from harness import CLONE, DATABASE, REPOSITORY, SCRIPTS, Cluster, eventually, flip, numbers, said
 from oracle import Oracle
 from table import Fault
 
@@ -109,11 +109,11 @@ def segment_of(cluster: Cluster) -> str:
 @contextmanager
 def deleted(cluster: Cluster, path: str) -> Iterator[str]:
     """The segment is gone."""
-    cluster.backup1.do(f"mv {path} /root/kept")
+    cluster.backup1.do(f"mv {path} /var/tmp/kept")
     try:
         yield f"WAL segment {path.rsplit('/', 1)[-1][:24]} is missing"
     finally:
-        cluster.backup1.do(f"mv /root/kept {path}")
+        cluster.backup1.do(f"mv /var/tmp/kept {path}")
 
 
 @contextmanager
@@ -151,17 +151,22 @@ def test_damaged_wal_is_named_and_never_taken_for_the_end(
         refused = cluster.play("restore_backup.yml", restore_target="latest", restore_confirm=cluster.db1.name)
         assert refused.returncode != 0
         assert "Nothing was changed" in said(refused)
-        direct = cluster.restore("run", kind="latest", directory="/var/lib/postgresql/clone", port=5499)
+        direct = cluster.restore("run", kind="latest", directory=CLONE, port=5499)
         assert direct.returncode != 0, "a restore that misses rows reported success"
-        cluster.db1.run("rm -rf /var/lib/postgresql/clone /var/lib/postgresql/clone.restore")
-        assert cluster.restored(kind="name", value="before the damage") == before
+        cluster.remove_clone()
+        clone = {"restore_directory": CLONE, "restore_port": 5499, "restore_confirm": cluster.db1.name}
+        earlier = cluster.play("restore_backup.yml", restore_target_name="before the damage", **clone)
+        assert earlier.returncode == 0, earlier.stdout
+        assert "damage elsewhere in the repository" in said(earlier)
+        assert numbers(cluster.db1.sql("SELECT number FROM oracle", DATABASE, 5499)) == before
+        cluster.remove_clone()
         backup = cluster.backup("full")
         assert backup.returncode == 1
         assert "cannot be relied on" in said(backup)
         fault.accounts_for(acknowledged, cluster.restored(kind="latest"))
     fault.happened = (
-        "the check names it, a restore past it is refused, one before it has exactly its rows; after a new full backup"
-        " `latest` has all"
+        "the check names it, a restore past it is refused, the playbook warns and restores to before it; after a new"
+        " full backup `latest` has all"
     )
 
 
@@ -180,9 +185,9 @@ def test_a_bit_flipped_in_a_backup_is_found(cluster: Cluster, oracle: Oracle, fa
     refused = cluster.play("restore_backup.yml", restore_target="latest", restore_confirm=cluster.db1.name)
     assert refused.returncode != 0
     assert "the repository is damaged" in said(refused)
-    direct = cluster.restore("run", kind="latest", directory="/var/lib/postgresql/clone", port=5499)
+    direct = cluster.restore("run", kind="latest", directory=CLONE, port=5499)
     assert direct.returncode != 0, "a restore of a damaged backup reported success"
-    cluster.db1.run("rm -rf /var/lib/postgresql/clone /var/lib/postgresql/clone.restore")
+    cluster.remove_clone()
     # The way out that docs/operations/restore_backup.md names, with the older backups.
     expired = cluster.repository(f"pgbackrest --stanza=mltrading expire --set={cluster.labels()[-1]}")
     assert expired.returncode == 0, said(expired)

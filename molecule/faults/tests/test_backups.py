@@ -12,6 +12,7 @@ from table import Fault
 CONFIGURATION = "/etc/pgbackrest/pgbackrest.conf"
 
 
+@pytest.mark.core
 def test_a_backup_that_is_killed_counts_for_nothing(cluster: Cluster, oracle: Oracle, fault: Fault) -> None:
     """A backup is killed half-way (SIGKILL), under load."""
     labels = cluster.labels()
@@ -42,6 +43,32 @@ def test_a_backup_that_is_killed_counts_for_nothing(cluster: Cluster, oracle: Or
     )
 
 
+@pytest.fixture
+def slow_start(cluster: Cluster) -> Iterator[None]:
+    """A machine so busy that a job begins long after it was started."""
+    script = f"{SCRIPTS}/dbjob"
+    cluster.backup1.do(
+        f"mv {script} {script}.kept && cat > {script} && chmod 755 {script}",
+        f'#!/bin/sh\nsleep 20\nexec {script}.kept "$@"\n',
+    )
+    yield
+    cluster.backup1.do(f"mv {script}.kept {script}")
+
+
+@pytest.mark.usefixtures("slow_start")
+def test_a_backup_that_begins_late_is_waited_for(cluster: Cluster, oracle: Oracle, fault: Fault) -> None:
+    """A backup is asked for on a busy host, and begins 20 seconds later."""
+    labels = cluster.labels()
+    run = cluster.play("take_backup.yml")
+    assert run.returncode == 0, said(run)
+    assert "is taken and checked" in said(run)
+    assert len(cluster.labels()) == len(labels) + 1
+    acknowledged = oracle.stop()
+    cluster.archive()
+    fault.accounts_for(acknowledged, cluster.restored(kind="latest"))
+    fault.happened = "the playbook waits for it and says what came of it"
+
+
 def test_of_two_backups_at_once_one_is_taken(cluster: Cluster, oracle: Oracle, fault: Fault) -> None:
     """Two backups are begun at once, under load."""
     labels = cluster.labels()
@@ -61,10 +88,12 @@ def test_of_two_backups_at_once_one_is_taken(cluster: Cluster, oracle: Oracle, f
 @pytest.fixture
 def another_passphrase(cluster: Cluster) -> Iterator[None]:
     """A configuration with another passphrase than the repository's."""
-    change = f"cp --preserve {CONFIGURATION} /root/kept && sed -i 's/^repo1-cipher-pass=.*/&-and-more/' {CONFIGURATION}"
+    change = (
+        f"cp --preserve {CONFIGURATION} /var/tmp/kept && sed -i 's/^repo1-cipher-pass=.*/&-and-more/' {CONFIGURATION}"
+    )
     cluster.backup1.do(f"{change} && systemctl restart pgbackrest")
     yield
-    cluster.backup1.do(f"mv /root/kept {CONFIGURATION} && systemctl restart pgbackrest")
+    cluster.backup1.do(f"mv /var/tmp/kept {CONFIGURATION} && systemctl restart pgbackrest")
 
 
 def test_a_wrong_passphrase_changes_nothing(

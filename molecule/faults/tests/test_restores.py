@@ -3,19 +3,20 @@
 import json
 import os
 import random
-import time
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
-from harness import DATABASE, SCRIPTS, Cluster, eventually, said
+from harness import CLONE, DATABASE, REPOSITORY, SCRIPTS, SEED, Cluster, eventually, said
 from oracle import Oracle
 from table import Fault
 
 KINDS = ("time", "lsn", "name", "xid")
-# Random targets of each kind; FAULTS_TARGETS=10 takes about twenty minutes a release.
-TARGETS = int(os.environ.get("FAULTS_TARGETS", "2"))
-MARKS = 40
+# Random targets of each kind; ten take about twenty minutes a release. One of each is in the core.
+TARGETS = int(os.environ.get("FAULTS_TARGETS", "10"))
+NUMBERS = [pytest.param(1, marks=pytest.mark.core), *range(2, TARGETS + 1)]
+MARKS = 24
 
 
 @dataclass(frozen=True)
@@ -74,23 +75,40 @@ def past(pasts: dict[str, Past], cluster: Cluster, request: pytest.FixtureReques
     return pasts["all"]
 
 
-@pytest.mark.parametrize("number", range(1, TARGETS + 1))
+@pytest.mark.parametrize("number", NUMBERS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_restore_has_exactly_the_rows_of_its_target(
     cluster: Cluster, past: Past, fault: Fault, kind: str, number: int
 ) -> None:
     """A restore to a random {kind}, number {number}."""
-    seed = time.time_ns()
-    chosen = random.Random(seed).choice(past.marks)  # noqa: S311
-    print(f"{number}, seed {seed}: {chosen.name}, {getattr(chosen, kind)}")  # noqa: T201
+    chosen = random.Random(f"{SEED} {kind} {number}").choice(past.marks)  # noqa: S311
+    print(f"FAULTS_SEED={SEED}, {kind} {number}: {chosen.name}, {getattr(chosen, kind)}")  # noqa: T201
     fault.exactly(set(chosen.rows), cluster.restored(kind=kind, value=getattr(chosen, kind)))
     fault.happened = f"it has the rows until then, and none of the {len(past.acknowledged - chosen.rows):,} later ones"
 
 
+@pytest.mark.core
 def test_a_restore_to_latest_has_every_row(cluster: Cluster, past: Past, fault: Fault) -> None:
     """A restore to latest."""
     fault.exactly(past.acknowledged, cluster.restored(kind="latest"))
     fault.happened = "it has every row"
+
+
+@pytest.mark.core
+def test_a_missing_segment_is_never_taken_for_the_end(cluster: Cluster, past: Past, fault: Fault) -> None:
+    """A WAL segment is missing, and somebody wants all rows."""
+    segment = cluster.archive()
+    cluster.archive()
+    path = cluster.repository(f"find {REPOSITORY}/archive -name '{segment}-*'").stdout.strip()
+    cluster.backup1.do(f"mv {path} /var/tmp/kept")
+    try:
+        refused = cluster.restore("run", kind="latest", directory=CLONE, port=5499)
+        found = cluster.restored(kind="name", value=past.marks[-1].name)
+    finally:
+        cluster.backup1.do(f"mv /var/tmp/kept {path}")
+    assert (refused.returncode, f"WAL segment {segment} is missing" in refused.stderr) == (3, True), said(refused)
+    fault.exactly(set(past.marks[-1].rows), found)
+    fault.happened = "refused, with the segment's name; a target before it has exactly its rows"
 
 
 @dataclass(frozen=True)
@@ -207,3 +225,45 @@ def test_the_cluster_is_restored_to_a_time(
     made_standby_again(cluster)
     assert cluster.rows(cluster.db2) == chosen.rows
     fault.happened = "exactly its rows, on a new timeline with a full backup; the standby is copied anew"
+
+
+@pytest.mark.timeout(2400)
+def test_a_restore_without_its_backup_is_given_one_by_the_site(
+    cluster: Cluster, past: Past, fault: Fault, room: Callable[[], list[str]]
+) -> None:
+    """The restore is killed when the data is in place, before the backup of it is taken."""
+    chosen = past.marks[MARKS // 2 - 1]
+    target = {"restore_target_name": chosen.name, "restore_confirm": cluster.db1.name}
+    code, text = cluster.killed_play("restore_backup.yml", "TASK [Take a full backup at once]", **target)
+    assert code == -signal.SIGKILL, text
+    assert room()
+    assert eventually(cluster.db1.writes)
+    made_standby_again(cluster)
+    labels = cluster.labels()
+    site = cluster.play("site.yml")
+    assert site.returncode == 0, site.stdout
+    assert len(cluster.labels()) == len(labels) + 1
+    cluster.archive()
+    fault.exactly(set(chosen.rows), cluster.restored(kind="latest"))
+    fault.happened = "the site takes a full backup of the new timeline, and `latest` has exactly the rows"
+
+
+@pytest.mark.timeout(3600)
+def test_a_restore_that_is_killed_at_each_play_is_whole_in_the_end(
+    cluster: Cluster, past: Past, fault: Fault, room: Callable[[], list[str]]
+) -> None:
+    """The playbook that restores is killed as each of its plays begins, and run again."""
+    chosen = past.marks[MARKS // 2 - 2]
+    target = {"restore_target_name": chosen.name, "restore_confirm": cluster.db1.name}
+    boundary = 2
+    while True:
+        code, text = cluster.killed_play("restore_backup.yml", "PLAY [", count=boundary, **target)
+        if code != -signal.SIGKILL:
+            break
+        boundary += 1
+    assert code == 0, text
+    assert room()
+    fault.exactly(set(chosen.rows), cluster.rows())
+    assert eventually(cluster.follows)
+    assert cluster.rows(cluster.db2) == chosen.rows
+    fault.happened = f"killed {boundary - 2} times; each run begins anew, and what was there before is always aside"

@@ -1,5 +1,6 @@
 """New passwords for everybody, while somebody keeps logging in through the pooler."""
 
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -75,6 +76,7 @@ def test_nobody_who_has_both_passwords_is_refused_and_the_old_one_is_worth_nothi
     """Every password is changed while somebody logs in again and again."""
     roles = ("mltrading_rw", "mltrading_ro", "monitor", "replicator", "pgbouncer_auth")
     before = {role: secret(f"{role}_password") for role in roles}
+    passphrase = secret("pgbackrest_cipher_passphrase")
     meant_otherwise = cluster.play("rotate_secrets.yml", rotate_confirm="production")
     assert "Every password of environment test will be another" in said(meant_otherwise)
     assert meant_otherwise.returncode != 0
@@ -96,6 +98,13 @@ def test_nobody_who_has_both_passwords_is_refused_and_the_old_one_is_worth_nothi
         assert visitor.attempt(database, after["mltrading_rw"]) is None
         assert "SASL authentication failed" in str(visitor.attempt(database, before["mltrading_rw"]))
 
+    # What is no password of a role stays what it is: the repository can be read, and the site has nothing to do.
+    assert secret("pgbackrest_cipher_passphrase") == passphrase
+    assert not (EPHEMERAL / "secrets.new").exists()
+    site = cluster.play("site.yml")
+    assert site.returncode == 0, site.stdout
+    assert "changed: [" not in site.stdout, site.stdout
+
     # The standby comes back with the new one.
     cluster.db1.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_replication")
     assert eventually(cluster.follows)
@@ -106,3 +115,27 @@ def test_nobody_who_has_both_passwords_is_refused_and_the_old_one_is_worth_nothi
             == ""
         )
     fault.happened = f"of {len(visitor.logins):,} logins none was refused that had both; the old ones are worth nothing"
+
+
+@pytest.mark.timeout(3600)
+def test_a_rotation_that_is_killed_is_run_again(
+    cluster: Cluster, visitor: Visitor, fault: Fault, secret: Callable[[str], str]
+) -> None:
+    """The change of every password is killed as each of its plays begins, and run again."""
+    before, passphrase = secret("mltrading_rw_password"), secret("pgbackrest_cipher_passphrase")
+    boundary = 2
+    while True:
+        code, text = cluster.killed_play("rotate_secrets.yml", "PLAY [", count=boundary, rotate_confirm="test")
+        if code != -signal.SIGKILL:
+            break
+        boundary += 1
+    assert code == 0, text
+    visitor.ends.set()
+    visitor.thread.join()
+    assert visitor.refused == []
+    assert secret("mltrading_rw_password") != before
+    assert secret("pgbackrest_cipher_passphrase") == passphrase
+    assert visitor.attempt("mltrading", secret("mltrading_rw_password")) is None
+    assert eventually(cluster.follows)
+    assert not (EPHEMERAL / "secrets.new").exists()
+    fault.happened = f"killed {boundary - 2} times; the run that was left alone ends well, and nobody was refused"

@@ -2,11 +2,13 @@
 
 import time
 
+import pytest
 from harness import DATABASE, Cluster, docker, eventually
 from oracle import Oracle
 from table import Fault
 
 
+@pytest.mark.core
 def test_a_killed_postmaster_is_started_again(cluster: Cluster, oracle: Oracle, fault: Fault) -> None:
     """The postmaster of the primary is killed (SIGKILL) under load."""
     cluster.db1.do(f"kill -KILL $(head -n 1 {cluster.data}/postmaster.pid)")

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
 
-from . import queries
+from . import blocker_queries as queries
 from .action import Lock
 from .connection import Row, Session, sql
 from .errors import OptimizationError
@@ -61,6 +61,12 @@ def holders(session: Session, locks: Iterable[Lock]) -> list[Row]:
     return list(found.values())
 
 
+def holders_around(session: Session, names: Iterable[Name]) -> list[Row]:
+    """Return the sessions that keep relations from being looked at: the holders of an ACCESS EXCLUSIVE lock there."""
+    around = [row["oid"] for row in session.rows(queries.AROUND, (_oids(session, names),))]
+    return session.rows(queries.HOLDERS, (around, [_internal("ACCESS EXCLUSIVE")]))
+
+
 def of_build(session: Session, tables: Iterable[Name]) -> list[Row]:
     """Return the sessions that a concurrent build on these tables will wait for."""
     return session.rows(queries.BLOCKERS_OF_BUILD, (_oids(session, tables),))
@@ -68,12 +74,15 @@ def of_build(session: Session, tables: Iterable[Name]) -> list[Row]:
 
 def sentence(rows: Iterable[Row]) -> str:
     """Return blockers as a person reads them."""
-    return "; ".join(
-        f"pid {row['pid']} ({row['user']}, {row['application'] or 'unnamed'}, {row['state']}"
-        + (f" for {row['transaction_seconds']:.0f} s" if row["transaction_seconds"] is not None else "")
-        + f"): {row['holds']}"
-        for row in rows
-    )
+    return "; ".join(f"{_who(row)}: {row['holds']}" for row in rows)
+
+
+def _who(row: Row) -> str:
+    application = row["application"] or "unnamed"
+    since = f" for {row['transaction_seconds']:.0f} s" if row["transaction_seconds"] is not None else ""
+    details = [row["user"], application if row["pid"] is not None else None, f"{row['state'] or 'working'}{since}"]
+    head = f"pid {row['pid']}" if row["pid"] is not None else application
+    return f"{head} ({', '.join(detail for detail in details if detail is not None)})"
 
 
 class Watch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from . import queries
@@ -44,6 +44,8 @@ def parameters(options: Iterable[str] | None, prefix: str = "") -> dict[str, str
     return {prefix + name: parameter(prefix + name, value) for name, _, value in pairs}
 
 
+_TEMPORAL = 180000  # the release whose constraints can be WITHOUT OVERLAPS
+
 # What a parameter of an index is where nobody sets it; saying so makes no other index.
 _DEFAULTS = {
     "btree": {"fillfactor": "90", "deduplicate_items": "on"},
@@ -79,20 +81,36 @@ def _grants(raw: Any) -> tuple[tuple[str, str, bool], ...] | None:
     return None if raw is None else tuple((grant[0], grant[1], bool(grant[2])) for grant in raw)
 
 
-def _column(raw: Mapping[str, Any]) -> Column:
+def _column(raw: Sequence[Any]) -> Column:
+    """Return a column from its name, NOT NULL, target, width and grants; of materialized views there is more."""
+    name, not_null, target, width, acl, more = raw
+    kind, comment, options, storage, compression = more or (None,) * 5
     return Column(
-        name=raw["name"],
-        type=raw["type"],
-        not_null=raw["not_null"],
-        target=raw["target"],
-        width=raw["width"],
-        acl=_grants(raw["acl"]) or (),
-        comment=raw["comment"],
+        name=name,
+        type=kind or "",
+        not_null=not_null,
+        target=target,
+        width=width,
+        acl=_grants(acl) or (),
+        comment=comment,
+        options=tuple(options or ()),
+        storage=storage,
+        compression=compression,
     )
 
 
-def _relation(row: Row, partitions: tuple[Partition, ...]) -> Relation:
-    columns = [_column(raw) for raw in row["columns"] or ()]
+def _partition(row: Row) -> Partition:
+    return Partition(
+        row["oid"],
+        Name(row["schema"], row["name"]),
+        row["parent"],
+        row["kind"],
+        options=parameters(row["reloptions"]) | parameters(row["toast_options"], "toast."),
+        has_toast=row["has_toast"],
+    )
+
+
+def _relation(row: Row, parts: Iterable[Row], tablespaces: Mapping[int, str]) -> Relation:
     return Relation(
         oid=row["oid"],
         name=Name(row["schema"], row["name"]),
@@ -100,38 +118,40 @@ def _relation(row: Row, partitions: tuple[Partition, ...]) -> Relation:
         persistence=row["persistence"],
         owner=row["owner"],
         owned=row["owned"],
-        tuples=float(row["tuples"]),
-        bytes=row["bytes"],
+        tuples=0.0,
+        bytes=0,
         options=parameters(row["reloptions"]) | parameters(row["toast_options"], "toast."),
         has_toast=row["has_toast"],
-        tablespace=row["tablespace"],
+        tablespace=tablespaces[row["tablespace"]],
         comment=row["comment"],
         populated=row["populated"],
         access_method=row["access_method"],
         query=row["query"],
         partition_key=row["partition_key"],
-        columns={column.name: column for column in columns},
-        partitions=partitions,
+        columns={raw[0]: _column(raw) for raw in row["columns"] or ()},
+        partitions=tuple(map(_partition, parts)),
         acl=_grants(row["acl"]),
         default_grantees=tuple(row["default_grantees"] or ()),
     )
 
 
-def _constraint(raw: Mapping[str, Any] | None) -> Constraint | None:
-    if raw is None:
+def _constraint(row: Row) -> Constraint | None:
+    if row["con_name"] is None:
         return None
     return Constraint(
-        name=raw["name"],
-        kind=raw["kind"],
-        deferrable=raw["deferrable"],
-        deferred=raw["deferred"],
-        comment=raw["comment"],
-        referenced_by=tuple(raw["referenced_by"] or ()),
-        temporal=raw["temporal"],
+        name=row["con_name"],
+        kind=row["con_kind"],
+        deferrable=row["con_deferrable"],
+        deferred=row["con_deferred"],
+        comment=row["con_comment"],
+        referenced_by=tuple(row["referenced_by"] or ()),
+        temporal=row["con_temporal"],
     )
 
 
-def _index(row: Row) -> FoundIndex:
+def _index(
+    row: Row, tablespaces: Mapping[int, str], building: set[int], members: Mapping[int, list[Name]]
+) -> FoundIndex:
     return FoundIndex(
         oid=row["oid"],
         name=Name(row["schema"], row["name"]),
@@ -141,18 +161,39 @@ def _index(row: Row) -> FoundIndex:
         definition=definition(row),
         text=row["definition"],
         valid=row["is_valid"],
-        building=row["building"],
+        building=row["oid"] in building,
         clustered=row["clustered"],
         replica_identity=row["replica_identity"],
-        tablespace=row["tablespace"],
+        tablespace=tablespaces[row["tablespace"]],
         comment=row["comment"],
-        bytes=row["bytes"],
-        constraint=_constraint(row["constraint"]),
-        parent=None if row["parent_name"] is None else Name(row["parent_schema"], row["parent_name"]),
+        constraint=_constraint(row),
+        parent=None if row["parent"] is None else Name(*row["parent"]),
+        owner=row["owner"],
+        owned=row["owned"],
+        referenced_by=tuple(row["referenced_by"] or ()),
+        targets=tuple((position, target) for position, target in row["targets"] or ()),
+        partitions=tuple(members.get(row["table_oid"], ())) if row["kind"] == "I" else (),
     )
 
 
-def _pairs(names: Iterable[Name]) -> tuple[list[str], list[str]]:
+def _indexes(
+    session: Session, tables: list[int], names: Iterable[Name], tablespaces: Mapping[int, str]
+) -> dict[Name, FoundIndex]:
+    """Return the indexes on tables, those of given names and the marked ones."""
+    temporal = "coalesce(con.conperiod, false)" if session.server.number >= _TEMPORAL else "false"
+    rows = session.rows(queries.INDEXES.format(temporal=temporal), (tables, *pairs(names), MARK, MARK))
+    invalid = [row["oid"] for row in rows if not row["is_valid"]]
+    building = {row["oid"] for row in session.rows(queries.BUILDING, (invalid,))} if invalid else set()
+    partitioned = list({row["table_oid"] for row in rows if row["kind"] == "I"})
+    members: dict[int, list[Name]] = {}
+    for row in session.rows(queries.MEMBERS, (partitioned,)) if partitioned else []:
+        members.setdefault(row["root"], []).append(Name(row["schema"], row["name"]))
+    found = [_index(row, tablespaces, building, members) for row in rows]
+    return {index.name: index for index in found}
+
+
+def pairs(names: Iterable[Name]) -> tuple[list[str], list[str]]:
+    """Return names as the two arrays that queries take."""
     known = list(dict.fromkeys(names))
     return [name.schema for name in known], [name.name for name in known]
 
@@ -162,42 +203,39 @@ def observe(session: Session, declaration: Declaration) -> Found:
     names = [*declaration.tables, *(index.name for index in declaration.all_indexes)]
     names += [building(view.name) for view in declaration.materialized_views]
     context = session.row(queries.CONTEXT, (sorted({name.schema for name in names}),))
-    rows = session.rows(queries.RELATIONS, (*_pairs(names), MARK, MARK, r"__pgopt_(new|old)_[0-9a-f]{8}$"))
+    tablespaces = {oid: name for oid, name, _ in context["tablespaces"]} | {0: context["default_tablespace"]}
+    rows = session.rows(queries.RELATIONS, (*pairs(names), MARK, MARK, r"__pgopt_(new|old)_[0-9a-f]{8}$"))
     tables = [row["oid"] for row in rows if row["kind"] in "rpm"]
-    partitions: dict[int, list[Partition]] = {}
+    partitions: dict[int, list[Row]] = {}
     if any(row["kind"] == "p" for row in rows):
         for row in session.rows(queries.PARTITIONS, (tables,)):
-            member = Partition(
-                row["oid"],
-                Name(row["schema"], row["name"]),
-                row["parent"],
-                row["kind"],
-                float(row["tuples"]),
-                row["bytes"],
-                parameters(row["reloptions"]) | parameters(row["toast_options"], "toast."),
-            )
-            partitions.setdefault(row["root"], []).append(member)
-    relations = [_relation(row, tuple(partitions.get(row["oid"], ()))) for row in rows]
-    members = [member.oid for tree in partitions.values() for member in tree]
-    indexes = session.rows(
-        queries.INDEXES, (tables + members, *_pairs(index.name for index in declaration.all_indexes), MARK, MARK)
-    )
+            partitions.setdefault(row["root"], []).append(row)
+    relations = [_relation(row, partitions.get(row["oid"], ()), tablespaces) for row in rows]
+    members = [member["oid"] for tree in partitions.values() for member in tree]
+    indexes = _indexes(session, tables + members, (index.name for index in declaration.all_indexes), tablespaces)
     statistics = session.rows(
-        queries.STATISTICS, (*_pairs(item.name for item in declaration.statistics), tables, MARK, MARK)
+        queries.STATISTICS, (*pairs(item.name for item in declaration.statistics), tables, MARK, MARK)
     )
-    views = [row["oid"] for row in rows if row["kind"] == "m"]
-    dependents = session.rows(queries.DEPENDENTS, (views,)) if views else []
-    declared = set(names)
+    views = {Name(row["schema"], row["name"]) for row in rows if row["kind"] == "m"}
+    standing = session.rows(queries.DEPENDENTS, (False, tables)) if tables else []
+    dependents = [row for row in standing if Name(row["on_schema"], row["on_name"]) in views]
+    concerned, declared = set(declaration.tables), set(names)
+    readers = [
+        (Name(row["schema"], row["name"]), on)
+        for row in standing
+        if row["kind"] == "materialized view" and (on := Name(row["on_schema"], row["on_name"])) in concerned
+    ]
     return Found(
         version=session.server.number,
         role=context["role"],
         temporary=context["temporary"],
         schemas=dict(context["schemas"] or ()),
-        tablespaces=dict(context["tablespaces"]),
+        tablespaces={name: path for _, name, path in context["tablespaces"]},
         closed_tablespaces=frozenset(context["closed_tablespaces"]) - {context["default_tablespace"]},
         default_tablespace=context["default_tablespace"],
+        work_memory=context["work_memory"],
         relations={relation.name: relation for relation in relations},
-        indexes={index.name: index for index in map(_index, indexes)},
+        indexes=indexes,
         statistics={
             Name(row["schema"], row["name"]): FoundStatistics(
                 oid=row["oid"],
@@ -208,6 +246,8 @@ def observe(session: Session, declaration: Declaration) -> Found:
                 target=row["target"],
                 comment=row["comment"],
                 text=row["definition"],
+                owner=row["owner"],
+                owned=row["owned"],
             )
             for row in statistics
         },
@@ -223,6 +263,7 @@ def observe(session: Session, declaration: Declaration) -> Found:
             )
             for row in dependents
         ),
+        readers=tuple(readers),
         marked_views=tuple(
             relation.name
             for relation in relations

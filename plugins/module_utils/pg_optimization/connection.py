@@ -115,9 +115,9 @@ class Session:
             return repr(query)
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Run a block in one transaction, rolled back where it raises."""
-        self.execute("BEGIN")
+    def transaction(self, first: str = "") -> Iterator[None]:
+        """Run a block in one transaction, rolled back where it raises; `first` goes with its beginning."""
+        self.execute(f"BEGIN; {first}" if first else "BEGIN")
         try:
             yield
             self.execute("COMMIT")
@@ -217,9 +217,9 @@ def connect(
         number = session.connection.server_version
         if number < OLDEST:
             raise RefusedError(f"the server is PostgreSQL {number // 10000}: 15 is the oldest that is supported")
-        # First of all, as a role may have one that would cut the next statement off.
-        session.execute("SET statement_timeout = 0")
-        facts = session.row(_FACTS)
+        # A role may have a timeout that would cut the next statement off. What stays set would stay in a pool.
+        with session.transaction("SET LOCAL statement_timeout = 0"):
+            facts = session.row(_FACTS)
         if facts["standby"]:
             raise RefusedError("the server is a standby: connect to the primary")
         _refuse_transaction_pooling(session, facts["pid"])
@@ -227,7 +227,8 @@ def connect(
         settings = {**SETTINGS, "search_path": f"{path}, pg_temp" if path else "pg_temp", **(session_settings or {})}
         if number >= 170000:  # noqa: PLR2004 - the release that brought it
             settings["transaction_timeout"] = "0"
-        session.settings(settings)
+        with session.transaction("SET LOCAL statement_timeout = 0"):
+            session.settings(settings)
         if session_role:
             session.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(session_role)))
         session.server = Server(

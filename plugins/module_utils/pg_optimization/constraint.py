@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import compare, naming, space, sqlbuild
+from . import compare, duties, naming, space, sqlbuild
 from . import index as plain
 from .action import ACCESS_EXCLUSIVE, SHARE_UPDATE_EXCLUSIVE, Action, Lock, Outcome, Policy, Step, step
 from .connection import sql
@@ -69,7 +69,7 @@ def exchange_statements(index: Index, existing: FoundIndex, index_clause: Compos
         statements.append(
             sqlbuild.text("COMMENT ON CONSTRAINT {} ON {} IS {}", name, table, sql.Literal(constraint.comment))
         )
-    return statements + plain.role_statements(index, existing)[0]
+    return statements + duties.statements(index.table, index.name, existing)[0]
 
 
 def _exchange(index: Index, existing: FoundIndex) -> Step:
@@ -135,10 +135,13 @@ def decide(
         if not canonical.same(existing.definition):
             for refusal in refusals(index, constraint, found):
                 outcome.refuse(index, f"backs the constraint {constraint.name} and differs: {refusal}")
+            for refusal in duties.refusals(index, existing, relation):
+                outcome.refuse(index, f"backs the constraint {constraint.name} and differs: {refusal}")
         if outcome.problems:
             return outcome
         what, steps = _steps(index, canonical, existing, found, concurrently=concurrently)
         size = space.index_bytes(index, relation)
+        steps = [*plain.cleaning(index, found, keep_new=what == "replace"), *steps]
         outcome.actions.append(
             Action(
                 "index",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from . import compare, naming, space, sqlbuild
+from . import compare, duties, naming, space, sqlbuild
 from .action import ACCESS_EXCLUSIVE, SHARE, SHARE_UPDATE_EXCLUSIVE, Action, Lock, Outcome, Policy, Step, step
 from .connection import sql
 from .model import Index, Name
@@ -26,7 +26,7 @@ def drop_step(found: FoundIndex, purpose: str = "remove the old one", name: Name
     name = name or found.name
     if found.partitioned:
         statement = sqlbuild.text("DROP INDEX {}", sqlbuild.ident(name))
-        locks = (Lock(ACCESS_EXCLUSIVE, found.table), Lock(ACCESS_EXCLUSIVE, name))
+        locks = [Lock(ACCESS_EXCLUSIVE, table) for table in (found.table, *found.partitions, name)]
         return step(purpose, Policy.SHORT, [statement], *locks)
     statement = sqlbuild.text("DROP INDEX CONCURRENTLY {}", sqlbuild.ident(name))
     return step(purpose, Policy.CONCURRENT, [statement], Lock(SHARE_UPDATE_EXCLUSIVE, found.table))
@@ -78,24 +78,10 @@ def _swap(index: Index, existing: FoundIndex | None) -> Step:
     comment = naming.mark(compare.wanted_comment(index, existing))
     statements.append(sqlbuild.comment_on("INDEX", sqlbuild.ident(name), comment))
     if existing is not None and existing.table == index.table:
-        roles, role_locks = role_statements(index, existing)
-        statements += roles
-        locks += role_locks
+        taken, more = duties.statements(index.table, name, existing)
+        statements += taken
+        locks += more
     return step("give it its name", Policy.SHORT, statements, *locks)
-
-
-def role_statements(index: Index, existing: FoundIndex) -> tuple[list[Composable], list[Lock]]:
-    """Return what makes the new index the table's clustering or replica identity if the old one was."""
-    table, name = sqlbuild.ident(index.table), sql.Identifier(index.name.name)
-    statements: list[Composable] = []
-    locks: list[Lock] = []
-    if existing.clustered:
-        statements.append(sqlbuild.text("ALTER TABLE {} CLUSTER ON {}", table, name))
-        locks.append(Lock(SHARE_UPDATE_EXCLUSIVE, index.table))
-    if existing.replica_identity:
-        statements.append(sqlbuild.text("ALTER TABLE {} REPLICA IDENTITY USING INDEX {}", table, name))
-        locks.append(Lock(ACCESS_EXCLUSIVE, index.table))
-    return statements, locks
 
 
 def leftovers(index: Index, found: Found) -> list[FoundIndex]:
@@ -124,15 +110,19 @@ def _build(
         steps.append(
             build_step(index, naming.building(index.name), index.table, concurrently=concurrently, tablespace=place)
         )
+    steps += duties.analyze(index, canonical, naming.building(index.name), index.table, existing)
     steps.append(_swap(index, existing))
     if existing is not None:
         steps.append(drop_step(existing, name=naming.retired(index.name)))
     return steps
 
 
-def _absent(index: Index, existing: FoundIndex | None) -> Outcome:
+def _absent(index: Index, existing: FoundIndex | None, found: Found) -> Outcome:
     outcome = Outcome()
+    left = cleaning(index, found, keep_new=False)
     if existing is None:
+        if left:
+            outcome.actions.append(clean_action(index.name, left))
         return outcome
     if existing.constraint is not None:
         outcome.refuse(
@@ -142,14 +132,26 @@ def _absent(index: Index, existing: FoundIndex | None) -> Outcome:
         outcome.refuse(index, f"is to be absent and is a part of index {existing.parent}")
     elif existing.table != index.table:
         outcome.refuse(index, f"is to be absent from {index.table} and is on {existing.table}")
+    elif existing.referenced_by:
+        outcome.refuse(index, f"is to be absent, and foreign keys refer to it: {', '.join(existing.referenced_by)}")
+    elif not existing.owned:
+        outcome.refuse(index, f"is to be absent and belongs to {existing.owner}, of which {found.role} is no member")
     elif existing.building:
         outcome.warnings.append(f"index {index.name} is being built by another session and was left alone")
     else:
-        drop = drop_step(existing, "remove")
+        steps = (drop_step(existing, "remove"), *left)
         outcome.actions.append(
-            Action("index", str(index.name), "drop", "is declared absent", (drop,), before=compare.describe(existing))
+            Action("index", str(index.name), "drop", "is declared absent", steps, before=compare.describe(existing))
         )
     return outcome
+
+
+def check_exchange(index: Index, existing: FoundIndex, found: Found, outcome: Outcome) -> None:
+    """Refuse to replace an index that others hold on to, or by one that cannot be what this one is to its table."""
+    if existing.referenced_by and existing.constraint is None:
+        outcome.refuse(index, f"differs, and foreign keys refer to it: {', '.join(existing.referenced_by)}")
+    for reason in duties.refusals(index, existing, found.relations.get(index.table)):
+        outcome.refuse(index, f"differs, and {reason}")
 
 
 def check_name(index: Index, existing: FoundIndex | None, found: Found, outcome: Outcome) -> None:
@@ -169,7 +171,8 @@ def cleaning(index: Index, found: Found, *, keep_new: bool) -> list[Step]:
     steps = []
     names = [naming.retired(index.name)] if keep_new else [naming.building(index.name), naming.retired(index.name)]
     for name in names:
-        if (leftover := found.indexes.get(name)) is not None and not leftover.building:
+        leftover = found.indexes.get(name)
+        if leftover is not None and not leftover.building and not leftover.referenced_by:
             steps.append(drop_step(leftover, LEFT))
     for leftover in leftovers(index, found):
         steps.append(drop_step(leftover, "remove what an interrupted REINDEX left"))
@@ -205,13 +208,15 @@ def decide(index: Index, canonical: Definition | None, found: Found, *, concurre
     """
     existing = found.indexes.get(index.name)
     if not index.present:
-        return _absent(index, existing)
+        return _absent(index, existing, found)
     outcome = Outcome()
     if canonical is None:
         return outcome
     difference = compare.compare(index, canonical, existing) if existing is not None else compare.Difference()
     if existing is None or difference:
         check_name(index, existing, found, outcome)
+    if existing is not None and difference.rebuild:
+        check_exchange(index, existing, found, outcome)
     if outcome.problems:
         return outcome
     if existing is not None and existing.building and not existing.valid:

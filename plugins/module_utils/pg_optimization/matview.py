@@ -5,11 +5,10 @@ CREATE has no way to change a query in place, and DROP ... CASCADE takes what st
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import compare, naming, space, sqlbuild, table
+from . import compare, duties, naming, space, sqlbuild, table
 from . import index as index_rules
 from . import matview_swap as swap
 from .action import ACCESS_EXCLUSIVE, ACCESS_SHARE, Action, Lock, Outcome, Policy, Step, step
@@ -94,29 +93,6 @@ def _check_dependents(view: MaterializedView, found: Found, outcome: Outcome, wh
         outcome.refuse(view, f"{what}, and cannot be while these stand on it: {', '.join(standing)}{hint}")
 
 
-def _absent(view: MaterializedView, existing: Relation | None, found: Found) -> Outcome:
-    outcome = Outcome()
-    if existing is None:
-        return outcome
-    if existing.kind != "m":
-        outcome.refuse(view, "is to be absent, and a relation of this name is no materialized view")
-    elif not existing.owned:
-        outcome.refuse(view, f"belongs to {existing.owner}, and {found.role} is not a member of that role")
-    if standing := [item.label for item in found.dependents if item.on == view.name]:
-        outcome.refuse(view, f"is to be absent, and cannot be while these stand on it: {', '.join(standing)}")
-    if not outcome.problems:
-        action = Action(
-            "materialized view",
-            str(view.name),
-            "drop",
-            "is declared absent",
-            (swap.drop_step(view.name, "remove"),),
-            before=describe(existing),
-        )
-        outcome.actions.append(action)
-    return outcome
-
-
 def _alter(view: MaterializedView, made: ViewDefinition, existing: Relation, found: Found) -> list[Action]:
     """Return what can be set on the view that is there: parameters and comment."""
     name = sqlbuild.ident(view.name)
@@ -153,10 +129,14 @@ class Around:
 
     declared: those that are declared present.
     redefined: those that this run redefines, decided before this one, in their order.
+    going: those that this run drops, after all others are made.
+    statistics: extended statistics that this run drops or makes again, so that no view has to carry them.
     """
 
     declared: frozenset[Name] = frozenset()
     redefined: tuple[Name, ...] = ()
+    going: frozenset[Name] = frozenset()
+    statistics: frozenset[Name] = frozenset()
 
 
 def _torn_off(view: MaterializedView, found: Found, around: Around) -> list[str]:
@@ -171,10 +151,8 @@ def _torn_off(view: MaterializedView, found: Found, around: Around) -> list[str]
 def decide(
     view: MaterializedView, canonical: Canonical, found: Found, around: Around, *, concurrently: bool
 ) -> Outcome:
-    """Decide about one materialized view together with its indexes."""
+    """Decide about one materialized view that is declared present, together with its indexes."""
     existing = found.relations.get(view.name)
-    if not view.present:
-        return _absent(view, existing, found)
     outcome = Outcome()
     made = canonical.views.get(view.name)
     if existing is not None and existing.kind != "m":
@@ -183,21 +161,38 @@ def decide(
         outcome.refuse(view, f"belongs to {existing.owner}, and {found.role} is not a member of that role")
     if made is None or outcome.problems:
         return outcome
+    size = space.view_bytes(view, made)
     reasons = [] if existing is None else _differences(view, made, existing) + _torn_off(view, found, around)
     if existing is None or reasons:
         for index in view.indexes:
-            index_rules.check_name(index, found.indexes.get(index.name), found, outcome)
+            present = found.indexes.get(index.name)
+            index_rules.check_name(index, present, found, outcome)
+            for reason in duties.refusals(index, present, None) if index.present and present is not None else ():
+                outcome.refuse(index, reason)
         if any(index.present and index.name not in canonical.indexes for index in view.indexes):
             return outcome  # refused where it was read back
     if existing is None:
         after = _describe_declared(view, made, found, _own_indexes(view, canonical, found))
         reason = "does not exist"
         outcome.actions.append(
-            Action("materialized view", str(view.name), "create", reason, tuple(_create(view)), "", after)
+            Action(
+                "materialized view",
+                str(view.name),
+                "create",
+                reason,
+                tuple(_create(view)),
+                "",
+                after,
+                bytes=size,
+                seconds=space.view_seconds(made, size),
+                tablespace=view.tablespace or "",
+            )
         )
         return outcome
     if reasons:
-        _check_dependents(view, found, outcome, "is to be redefined", around.declared)
+        _check_dependents(view, found, outcome, "is to be redefined", around.declared | around.going)
+        columns = {name: kind for name, kind, _ in made.columns}
+        target = swap.Made(columns, canonical.indexes, around.statistics)
         before = describe(existing) + "".join(map(compare.describe, found.indexes_of(view.name)))
         after = _describe_declared(view, made, found, _own_indexes(view, canonical, found))
         outcome.actions.append(
@@ -206,11 +201,11 @@ def decide(
                 str(view.name),
                 "replace",
                 "; ".join(reasons),
-                tuple(swap.steps(view, {column[0] for column in made.columns}, existing, found)),
+                tuple(swap.steps(view, target, existing, found)),
                 before,
                 after,
-                bytes=existing.bytes,
-                seconds=space.index_seconds(existing.bytes, existing, concurrently=False),
+                bytes=max(size, existing.bytes),
+                seconds=space.view_seconds(made, size),
                 tablespace=view.tablespace or existing.tablespace,
             )
         )
@@ -219,58 +214,4 @@ def decide(
     for index in view.indexes:
         outcome.add(index_rules.decide(index, canonical.indexes.get(index.name), found, concurrently=concurrently))
     outcome.actions += _fill(view, existing)
-    return outcome
-
-
-def _leftovers(found: Found, around: Around) -> list[Name]:
-    """Return the views of the module's own names that killed runs left, each after those that stand on it."""
-    building = {naming.building(name) for name in around.redefined}
-    waiting = [name for name in found.marked_views if naming.is_own(name.name) and name not in building]
-    ordered: list[Name] = []
-    while waiting:
-        standing = {item.on for item in found.dependents if item.name in waiting}
-        free = [name for name in waiting if name not in standing] or waiting[:1]
-        ordered += free
-        waiting = [name for name in waiting if name not in free]
-    return ordered
-
-
-def retire(found: Found, around: Around) -> Outcome:
-    """Decide about what views leave behind: one under construction, or an old one that others stood on until now."""
-    outcome = Outcome()
-    left = _leftovers(found, around)
-    names = {
-        swap.retired(found.relations[name]): "nothing stands on it any more"
-        for name in reversed(around.redefined)
-        if swap.stays(name, found)
-    }
-    names |= dict.fromkeys(left, "an interrupted run left it")
-    for name, why in names.items():
-        standing = [
-            item.label
-            for item in found.dependents
-            if item.on == name
-            and not (item.kind == "materialized view" and (item.name in around.redefined or item.name in left))
-        ]
-        if standing:
-            label = f"materialized view {name}"
-            outcome.warnings.append(f"{label} is a leftover, and stays while {standing[0]} stands on it")
-            continue
-        outcome.actions.append(Action("materialized view", str(name), "clean", why, (swap.drop_step(name, "remove"),)))
-    return outcome
-
-
-def prune(names: Iterable[Name], found: Found) -> Outcome:
-    """Decide about marked materialized views that are not declared any more: what others stand on is kept."""
-    outcome = Outcome()
-    for name in names:
-        standing = [item.label for item in found.dependents if item.on == name]
-        if standing:
-            outcome.warnings.append(f"materialized view {name} is not pruned: {', '.join(standing)} stand on it")
-            continue
-        reason = "is marked and not declared"
-        work = swap.drop_step(name, "remove")
-        outcome.actions.append(
-            Action("materialized view", str(name), "prune", reason, (work,), describe(found.relations[name]))
-        )
     return outcome

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from . import compare, naming, sqlbuild, table
+from . import compare, duties, naming, sqlbuild, table
 from . import index as index_rules
 from .action import ACCESS_EXCLUSIVE, ACCESS_SHARE, Lock, Policy, Step, step
 from .connection import sql
 from .model import Index, MaterializedView, Name
-from .state import Dependent, Found, FoundIndex, FoundStatistics, Relation
+from .state import Column, Definition, Dependent, Found, FoundIndex, FoundStatistics, Relation
 
 if TYPE_CHECKING:
     from .connection import Composable
@@ -69,8 +70,26 @@ def grants(new: Name, existing: Relation) -> list[Composable]:
     return statements
 
 
-def _columns(new: Name, existing: Relation, kept: set[str]) -> list[Composable]:
-    """Return the statements that give columns of the same name their grants, targets and comments."""
+_STORAGE = {"p": "PLAIN", "e": "EXTERNAL", "x": "EXTENDED", "m": "MAIN"}
+_COMPRESSION = {"p": "pglz", "l": "lz4"}
+
+
+def _stored(column: Column, name: Composable, target: Composable) -> list[Composable]:
+    """Return the statements that have a column of the same type stored and estimated as it is."""
+    alter = "ALTER MATERIALIZED VIEW {} ALTER COLUMN {} SET "
+    statements: list[Composable] = []
+    if column.options:
+        pairs = [(key, value) for key, _, value in (option.partition("=") for option in column.options)]
+        statements.append(sqlbuild.text(alter + "({})", target, name, sqlbuild.assignments(pairs)))
+    if column.storage in _STORAGE:
+        statements.append(sqlbuild.text(f"{alter}STORAGE {_STORAGE[column.storage]}", target, name))
+    if column.compression in _COMPRESSION:
+        statements.append(sqlbuild.text(f"{alter}COMPRESSION {_COMPRESSION[column.compression]}", target, name))
+    return statements
+
+
+def _columns(new: Name, existing: Relation, kept: Mapping[str, str]) -> list[Composable]:
+    """Return the statements that give columns of the same name their grants, targets, comments and storage."""
     target = sqlbuild.ident(new)
     statements: list[Composable] = []
     for column in existing.columns.values():
@@ -83,6 +102,8 @@ def _columns(new: Name, existing: Relation, kept: set[str]) -> list[Composable]:
         if column.target >= 0:
             piece = "ALTER MATERIALIZED VIEW {} ALTER COLUMN {} SET STATISTICS {}"
             statements.append(sqlbuild.text(piece, target, name, sql.Literal(column.target)))
+        if column.type == kept[column.name]:
+            statements += _stored(column, name, target)
         if column.comment:
             piece = "COMMENT ON COLUMN {}.{} IS {}"
             statements.append(sqlbuild.text(piece, target, name, sql.Literal(column.comment)))
@@ -116,7 +137,7 @@ class _Exchange:
             self.away.append(sqlbuild.rename(kind, name, naming.retired(name, old).name))
         self.home.append(sqlbuild.rename(kind, naming.building(name), name.name))
 
-    def declared(self, index: Index) -> None:
+    def declared(self, index: Index, definition: Definition | None) -> None:
         """Build a declared index."""
         existing = self.found.indexes.get(index.name)
         building = naming.building(index.name)
@@ -126,6 +147,8 @@ class _Exchange:
             sqlbuild.create_index(declared, sql.Identifier(building.name), sqlbuild.ident(self.new)),
             sqlbuild.comment_on("INDEX", sqlbuild.ident(building), text),
         ]
+        if definition is not None and existing is not None and existing.table == index.table:
+            self.build += duties.targets(definition, building, existing)
         self._named("INDEX", index.name, existing.oid if existing is not None else None)
 
     def carried(self, index: FoundIndex) -> None:
@@ -140,6 +163,7 @@ class _Exchange:
         self.build.append(sqlbuild.text("ALTER INDEX {} SET TABLESPACE {}", name, place))
         if index.comment:
             self.build.append(sqlbuild.comment_on("INDEX", name, index.comment))
+        self.build += duties.targets(index.definition, building, index)
         self._named("INDEX", index.name, index.oid)
 
     def statistics(self, item: FoundStatistics) -> None:
@@ -181,12 +205,24 @@ def _leftovers(view: MaterializedView, new: Name, found: Found) -> list[Step]:
     return steps
 
 
-def steps(view: MaterializedView, columns: set[str], existing: Relation, found: Found) -> list[Step]:
+@dataclass(frozen=True)
+class Made:
+    """What the new view is going to have.
+
+    columns: names and types. definitions: of its declared indexes. left: extended statistics that it does not carry.
+    """
+
+    columns: Mapping[str, str]
+    definitions: Mapping[Name, Definition] = field(default_factory=dict)
+    left: frozenset[Name] = frozenset()
+
+
+def steps(view: MaterializedView, made: Made, existing: Relation, found: Found) -> list[Step]:
     """Return the steps that exchange a view.
 
     Args:
         view: as declared.
-        columns: the names of the columns that it will have.
+        made: what it will have.
         existing: the view that is there.
         found: what the database has.
     """
@@ -199,15 +235,15 @@ def steps(view: MaterializedView, columns: set[str], existing: Relation, found: 
     if existing.owner != found.role:
         owner = sql.Identifier(existing.owner)
         exchange.build.append(sqlbuild.text("ALTER MATERIALIZED VIEW {} OWNER TO {}", target, owner))
-    exchange.build += grants(new, existing) + _columns(new, existing, columns)
+    exchange.build += grants(new, existing) + _columns(new, existing, made.columns)
     carried = _carried_indexes(view, found)
     for index in view.indexes:
         if index.present:
-            exchange.declared(index)
+            exchange.declared(index, made.definitions.get(index.name))
     for other in carried:
         exchange.carried(other)
     for item in found.statistics.values():
-        if item.table == name:
+        if item.table == name and item.name not in made.left:
             exchange.statistics(item)
     text = naming.mark(comment(view, existing))
     exchange.build.append(sqlbuild.comment_on("MATERIALIZED VIEW", target, text))

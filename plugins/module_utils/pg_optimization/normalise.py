@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from . import batch
 from .connection import Session
 from .errors import RefusedError
-from .model import Declaration, Index, MaterializedView, Name
+from .model import Declaration, Index, MaterializedView, Name, Statistics
 from .state import Found, Relation
 from .table import differing
 from .twins import Canonical, Twins, group
+from .view_twins import ViewTwins
 
 KINDS = ("r", "p", "m")  # tables, partitioned tables, materialized views
 
@@ -48,14 +50,18 @@ def _relations(declaration: Declaration, found: Found, canonical: Canonical) -> 
 
 
 def _check_schemas(declaration: Declaration, found: Found, canonical: Canonical) -> None:
-    creating: list[MaterializedView | Index] = [view for view in declaration.materialized_views if view.present]
+    creating: list[MaterializedView | Index | Statistics] = []
+    creating += [view for view in declaration.materialized_views if view.present]
     creating += [index for index in declaration.all_indexes if index.present]
+    creating += [item for item in declaration.statistics if item.present]
     for item in creating:
         if item.name.schema not in found.schemas:
             if isinstance(item, MaterializedView):
                 canonical.refuse(item, f"schema {item.name.schema} does not exist")
         elif not found.schemas[item.name.schema]:
             canonical.refuse(item, f"{found.role} may not create in schema {item.name.schema}")
+        if isinstance(item, Statistics):
+            continue
         if item.tablespace is not None and item.tablespace not in found.tablespaces:
             canonical.refuse(item, f"tablespace {item.tablespace} does not exist")
         elif item.tablespace in found.closed_tablespaces:
@@ -71,14 +77,13 @@ def _needs_twin(declaration: Declaration, relation: Relation) -> bool:
     return bool(on.indexes or on.statistics or changes)
 
 
-def normalise(session: Session, declaration: Declaration, found: Found, lock_timeout: float = 5.0) -> Canonical:
+def normalise(session: Session, declaration: Declaration, found: Found) -> Canonical:
     """Return the declaration in the server's spelling, with everything that it refuses.
 
     Args:
-        session: outside of a transaction.
+        session: outside of a transaction, with a lock timeout for the shared lock that reading a table's columns takes.
         declaration: what was asked for.
         found: what the database has.
-        lock_timeout: seconds to wait for the shared lock that reading a table's columns takes.
 
     Raises:
         RefusedError: the role may not make temporary tables.
@@ -93,9 +98,12 @@ def normalise(session: Session, declaration: Declaration, found: Found, lock_tim
     tables = _relations(declaration, found, twins.canonical)
     _check_schemas(declaration, found, twins.canonical)
     with session.rolled_back():
-        session.settings({"lock_timeout": f"{int(lock_timeout * 1000)}ms"}, local=True)
-        for relation in tables:
-            if _needs_twin(declaration, relation):
-                twins.table(relation)
-        twins.views()
+        needed = [relation for relation in tables if _needs_twin(declaration, relation)]
+        read, views_too = batch.everything(session, declaration, found, needed)
+        if read is not None:
+            twins.canonical.add(read)
+        for relation in needed if read is None else ():
+            twins.table(relation)
+        if not views_too:
+            ViewTwins(twins).run()
     return twins.canonical

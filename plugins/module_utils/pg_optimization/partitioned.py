@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from . import compare, constraint, naming, space, sqlbuild
+from . import compare, constraint, duties, naming, space, sqlbuild
 from . import index as plain
 from .action import ACCESS_EXCLUSIVE, SHARE, Action, Lock, Outcome, Policy, Step, step
 from .connection import sql
@@ -46,6 +46,23 @@ def _part_of(partition: Partition, parent: Name | None, found: Found) -> FoundIn
     return next((item for item in found.indexes_of(partition.name) if item.parent == parent), None)
 
 
+def _placed(index: Index, old: FoundIndex | None, found: Found) -> Index:
+    """Return the declaration with the tablespace of the one it replaces; a partitioned one may not name the default."""
+    place = index.tablespace or (old.tablespace if old is not None else None)
+    return replace(index, tablespace=None if place == found.default_tablespace else place)
+
+
+def _check_parts(index: Index, relation: Relation, existing: FoundIndex, found: Found, outcome: Outcome) -> None:
+    """Refuse a definition whose parts could not be to their partitions what the present ones are."""
+    parents = {relation.oid: existing.name}
+    for partition in relation.partitions:
+        part = _part_of(partition, parents.get(partition.parent), found)
+        if part is not None:
+            parents[partition.oid] = part.name
+            for reason in duties.refusals(replace(index, table=partition.name), part, relation):
+                outcome.refuse(index, f"differs, and of {partition.name} {reason}")
+
+
 class _Tree:
     """The index on a partitioned table and its parts, as they are and as they are to be."""
 
@@ -59,14 +76,31 @@ class _Tree:
         self.found = found
         self.steps: list[Step] = []
         self.joining: list[Composable] = []
+        self.roles: list[Composable] = []
         self.locks: list[Lock] = [Lock(SHARE, index.table)]
         self.bytes = 0
         self.existing = existing
         found_index = found.indexes.get(index.name)
-        self.constraint = found_index.constraint if found_index is not None and existing is None else None
+        self.replaced = found_index if existing is None else None
+        self.constraint = self.replaced.constraint if self.replaced is not None else None
         self.root = existing or naming.building(index.name)
         self.index_of: dict[int, Name] = {relation.oid: self.root}
         self.attached: dict[int, Name | None] = {relation.oid: existing}
+        self.old_of: dict[int, Name | None] = {relation.oid: self.replaced.name if self.replaced is not None else None}
+
+    def _old(self, partition: Partition) -> FoundIndex | None:
+        """Return the part of the index that is replaced."""
+        return _part_of(partition, self.old_of.get(partition.parent), self.found)
+
+    def _takes_over(self, partition: Partition, name: Name, old: FoundIndex | None) -> None:
+        """Have the new part be to its partition what the old one is."""
+        if old is None:
+            return
+        if comment := naming.own_comment(old.comment):
+            self.roles.append(sqlbuild.comment_on("INDEX", sqlbuild.ident(name), comment))
+        statements, locks = duties.statements(partition.name, name, old)
+        self.roles += statements
+        self.locks += locks
 
     def _leaf(self, partition: Partition, *, concurrently: bool) -> None:
         """Build the part of one partition unless it stands, and attach it."""
@@ -75,18 +109,21 @@ class _Tree:
         if attached is not None:
             return
         name = part_name(self.index, partition, self.canonical, self.found)
+        old = self._old(partition)
+        where = self.index.tablespace or (old.tablespace if old is not None else None)
+        place = replace(self.index, table=partition.name, tablespace=where)
         leftover = self.found.indexes.get(name)
         stands = (
-            leftover is not None
-            and leftover.parent is None
-            and not compare.compare(replace(self.index, table=partition.name), self.canonical, leftover)
+            leftover is not None and leftover.parent is None and not compare.compare(place, self.canonical, leftover)
         )
         if leftover is not None and not stands:
             self.steps.append(plain.drop_step(leftover, plain.LEFT))
         if not stands:
-            self.steps.append(plain.build_step(self.index, name, partition.name, concurrently=concurrently))
+            self.steps.append(plain.build_step(place, name, partition.name, concurrently=concurrently))
             size = replace(self.relation, tuples=partition.tuples, bytes=partition.bytes)
             self.bytes += space.index_bytes(self.index, size)
+        self.steps += duties.analyze(place, self.canonical, name, partition.name, old)
+        self._takes_over(partition, name, old)
         if self.constraint is not None:
             own, added = sql.Identifier(name.name), "ALTER TABLE {} ADD CONSTRAINT {} UNIQUE USING INDEX {}"
             self.joining.append(sqlbuild.text(added, sqlbuild.ident(partition.name), own, own))
@@ -105,19 +142,24 @@ class _Tree:
         if attached is not None:
             self.index_of[partition.oid] = attached.name
             return []
+        old = self._old(partition)
+        self.old_of[partition.oid] = old.name if old is not None else None
         name = part_name(self.index, partition, self.canonical, self.found)
         self.index_of[partition.oid] = name
-        table = sqlbuild.ident(partition.name)
-        self.joining.append(sqlbuild.create_index(self.index, sql.Identifier(name.name), table, only=True))
+        self.joining.append(self._branch_index(name, partition.name, old))
+        self._takes_over(partition, name, old)
         self.locks.append(Lock(SHARE, partition.name))
         return [sqlbuild.text("ALTER INDEX {} ATTACH PARTITION {}", sqlbuild.ident(parent), sqlbuild.ident(name))]
+
+    def _branch_index(self, name: Name, table: Name, old: FoundIndex | None) -> Composable:
+        """Return the statement that makes the index of a partitioned table without its parts."""
+        made = _placed(self.index, old, self.found)
+        return sqlbuild.create_index(made, sql.Identifier(name.name), sqlbuild.ident(table), only=True)
 
     def build(self, *, concurrently: bool) -> None:
         """Collect the steps that make the parts, and the statements that join them."""
         if self.existing is None and self.constraint is None:
-            table = sqlbuild.ident(self.index.table)
-            name = sql.Identifier(self.root.name)
-            self.joining.append(sqlbuild.create_index(self.index, name, table, only=True))
+            self.joining.append(self._branch_index(self.root, self.index.table, self.replaced))
         closing: list[Composable] = []
         for partition in self.relation.partitions:
             if partition.kind == "p":
@@ -170,12 +212,17 @@ def decide(
     if canonical is None:
         return outcome
     difference = compare.compare(index, canonical, existing) if existing is not None else compare.Difference()
+    # Of a partitioned index no parameter can be altered.
+    difference = compare.Difference(difference.rebuild + difference.alter)
     other = [reason for reason in difference.rebuild if reason != "is INVALID"]
     invalid = existing is not None and not existing.valid and not other
     incomplete = existing is not None and invalid and _completable(existing, relation, found)
     if existing is None or other or invalid:
         plain.check_name(index, existing, found, outcome)
         _refuse(index, relation, found, outcome, differs=bool(other) or (invalid and not incomplete))
+    if existing is not None and (other or (invalid and not incomplete)):
+        plain.check_exchange(index, existing, found, outcome)
+        _check_parts(index, relation, existing, found, outcome)
     if outcome.problems:
         return outcome
     before = "" if existing is None else compare.describe(existing)
@@ -195,13 +242,19 @@ def decide(
     name, new, old = index.name, tree.root, naming.retired(index.name)
     joining = list(tree.joining)
     if existing is not None and tree.constraint is not None:
-        joining += constraint.exchange_statements(index, existing, sqlbuild.constraint_of(index))
+        clause = sqlbuild.constraint_of(_placed(index, existing, found))
+        joining += constraint.exchange_statements(index, existing, clause)
         tree.locks[0] = Lock(ACCESS_EXCLUSIVE, index.table)
     elif not incomplete:
         joining += [sqlbuild.rename("INDEX", name, old.name)] if existing is not None else []
         joining.append(sqlbuild.rename("INDEX", new, name.name))
         comment = naming.mark(compare.wanted_comment(index, existing))
         joining.append(sqlbuild.comment_on("INDEX", sqlbuild.ident(name), comment))
+        if existing is not None and existing.table == index.table:
+            taken, more = duties.statements(index.table, name, existing)
+            joining += taken
+            tree.locks += more
+    joining += tree.roles
     if joining:
         steps.append(step("join the parts", Policy.SHORT, joining, *tree.locks))
     if existing is not None and tree.constraint is None and not incomplete:

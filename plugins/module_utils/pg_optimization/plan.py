@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
-from . import compare, constraint, index, matview, naming, partitioned, statistics, table
+from . import compare, constraint, index, matview, matview_removal, naming, outside, partitioned, statistics, table
 from .action import SHARE_UPDATE_EXCLUSIVE, Action, Lock, Outcome, Policy, step
-from .model import Declaration, Index, MaterializedView, Name, Problem, display
-from .state import Definition, Found, FoundIndex
+from .matview_removal import Removal
+from .model import Declaration, Index, Name, Problem
+from .state import Found
 from .twins import Canonical
 
 
@@ -33,101 +34,58 @@ def _decide_index(item: Index, canonical: Canonical, found: Found, *, concurrent
     return index.decide(item, definition, found, concurrently=concurrently)
 
 
-def is_prefix(short: Definition, long: Definition) -> bool:
-    """Tell whether every search that the first index serves is served by the second: btrees, same key columns first."""
-    btree = short.tail.startswith("btree ") and long.tail.startswith("btree ")
-    serves = btree and short.plain and long.plain and not short.unique and not short.includes
-    return serves and len(short.parts) <= len(long.parts) and long.parts[: len(short.parts)] == short.parts
-
-
-def _in_order(declaration: Declaration, canonical: Canonical, found: Found) -> list[MaterializedView]:
-    """Return the views so that each one comes after those it stands on."""
-    order = {name: view.order for name, view in canonical.views.items()}
-    waiting = sorted(declaration.materialized_views, key=lambda view: order.get(view.name, len(order)))
-    stands_on: dict[Name | None, set[Name]] = {}
-    for item in found.dependents:
-        if item.kind == "materialized view":
-            stands_on.setdefault(item.name, set()).add(item.on)
-    ordered: list[MaterializedView] = []
-    while waiting:
-        left = {view.name for view in waiting}
-        free = [view for view in waiting if not stands_on.get(view.name, set()) & (left - {view.name})] or waiting[:1]
-        ordered += free
-        waiting = [view for view in waiting if view not in free]
-    return ordered
-
-
-def _decide_views(declaration: Declaration, canonical: Canonical, found: Found) -> Outcome:
+def _decide_views(
+    declaration: Declaration, canonical: Canonical, found: Found, removal: Removal, changing: frozenset[Name]
+) -> Outcome:
+    """Decide about the views, each after those it stands on; what goes, goes when the others are made."""
     outcome = Outcome()
-    declared = frozenset(view.name for view in declaration.materialized_views if view.present)
-    around = matview.Around(declared)
-    for view in _in_order(declaration, canonical, found):
+    order = {name: view.order for name, view in canonical.views.items()}
+    views = [view for view in declaration.materialized_views if view.present]
+    declared = frozenset(view.name for view in views)
+    around = matview.Around(declared, going=frozenset(removal.going), statistics=changing)
+    for view in sorted(views, key=lambda view: order.get(view.name, len(order))):
         decided = matview.decide(view, canonical, found, around, concurrently=declaration.concurrently)
         if any(action.action == "replace" and action.name == str(view.name) for action in decided.actions):
-            around = matview.Around(declared, (*around.redefined, view.name))
+            around = replace(around, redefined=(*around.redefined, view.name))
         outcome.add(decided)
-    outcome.add(matview.retire(found, around))
+    outcome.add(removal.outcome)
+    outcome.actions += matview_removal.actions(removal, found)
+    outcome.add(matview_removal.retire(found, around))
     return outcome
 
 
-def _redundant(declaration: Declaration, canonical: Canonical) -> Iterator[str]:
-    """Yield a sentence for each declared index that another declared one makes superfluous."""
-    items = [item for item in declaration.all_indexes if item.present and item.name in canonical.indexes]
-    for position, short in enumerate(items):
-        for other, long in enumerate(items):
-            if short is long or short.table != long.table:
-                continue
-            mine, theirs = canonical.indexes[short.name], canonical.indexes[long.name]
-            if mine.same(theirs) and position > other:
-                yield f"index {short.name} has the same definition as {long.name}"
-                break
-            if not mine.same(theirs) and is_prefix(mine, theirs) and not (is_prefix(theirs, mine) and position < other):
-                yield f"index {short.name} is redundant: its key is the beginning of the key of {long.name}"
-                break
-
-
-def _undeclared(declaration: Declaration, found: Found) -> list[FoundIndex]:
-    """Return the indexes on declared relations that nobody declared and no constraint needs."""
-    declared = {item.name for item in declaration.all_indexes}
-    tables = set(declaration.tables)
-    return [
-        item
-        for name, item in sorted(found.indexes.items())
-        if item.table in tables
-        and name not in declared
-        and item.constraint is None
-        and item.parent is None
-        and not naming.is_own(name.name)
-        and naming.reindex_leftover_of(name.name) is None
-    ]
-
-
-def _prune(declaration: Declaration, found: Found) -> Outcome:
+def _prune(declaration: Declaration, found: Found, gone: Collection[Name]) -> Outcome:
     """Return the removal of what carries the mark and is not declared any more; a declared name is never pruned."""
     outcome = Outcome()
+    reason = "is marked and not declared"
     indexes = {item.name for item in declaration.all_indexes}
-    views = {item.name for item in declaration.materialized_views}
-    gone = {
-        name
-        for name in found.marked_views
-        if name not in views and naming.marked(found.relations[name].comment) and not naming.is_own(name.name)
-    }
     for name, item in sorted(found.indexes.items()):
         mine = item.marked and name not in indexes and item.table not in gone and not naming.is_own(name.name)
-        if mine and item.constraint is None and item.parent is None and not item.building:
-            work = index.drop_step(item, "remove")
-            outcome.actions.append(
-                Action("index", str(name), "prune", "is marked and not declared", (work,), compare.describe(item))
-            )
+        if not mine or item.constraint is not None or item.parent is not None or item.building:
+            continue
+        if why := _kept(item.owned, item.owner, item.referenced_by):
+            outcome.warnings.append(f"index {name} is not pruned: {why}")
+            continue
+        work = index.drop_step(item, "remove")
+        outcome.actions.append(Action("index", str(name), "prune", reason, (work,), compare.describe(item)))
     declared = {item.name for item in declaration.statistics}
     for name, statistic in sorted(found.statistics.items()):
-        if naming.marked(statistic.comment) and name not in declared and statistic.table not in gone:
-            work = step("remove", Policy.SHORT, [statistics.drop(name)], Lock(SHARE_UPDATE_EXCLUSIVE, statistic.table))
-            reason = "is marked and not declared"
-            before = statistics.describe(statistic)
-            outcome.actions.append(Action("statistics", str(name), "prune", reason, (work,), before))
-    outcome.add(matview.prune(sorted(gone), found))
+        if not naming.marked(statistic.comment) or name in declared or statistic.table in gone:
+            continue
+        if why := _kept(statistic.owned, statistic.owner):
+            outcome.warnings.append(f"statistics {name} is not pruned: {why}")
+            continue
+        work = step("remove", Policy.SHORT, [statistics.drop(name)], Lock(SHARE_UPDATE_EXCLUSIVE, statistic.table))
+        before = statistics.describe(statistic)
+        outcome.actions.append(Action("statistics", str(name), "prune", reason, (work,), before))
     return outcome
+
+
+def _kept(owned: bool, owner: str, referenced_by: tuple[str, ...] = ()) -> str | None:
+    """Return why the role cannot drop something."""
+    if not owned:
+        return f"it belongs to {owner}"
+    return f"foreign keys refer to it: {', '.join(referenced_by)}" if referenced_by else None
 
 
 def _leftovers(declaration: Declaration, canonical: Canonical, found: Found) -> list[Action]:
@@ -142,19 +100,6 @@ def _leftovers(declaration: Declaration, canonical: Canonical, found: Found) -> 
         if loose and item.table not in views and not item.building:
             actions.append(Action("index", str(name), "clean", reason, (index.drop_step(item, "remove"),)))
     return actions
-
-
-def _warnings(declaration: Declaration, canonical: Canonical, undeclared: Iterable[FoundIndex]) -> list[str]:
-    warnings = list(_redundant(declaration, canonical))
-    by_table: dict[Name, list[str]] = {}
-    for item in undeclared:
-        by_table.setdefault(item.table, []).append(display(item.name.name))
-        if not item.valid and not item.partitioned and not item.building:
-            warnings.append(f"index {item.name} is INVALID and not declared")
-    warnings += [
-        f"{name} has indexes outside of the declaration: {', '.join(names)}" for name, names in by_table.items()
-    ]
-    return warnings
 
 
 def plan(declaration: Declaration, canonical: Canonical, found: Found) -> Plan:
@@ -172,22 +117,29 @@ def plan(declaration: Declaration, canonical: Canonical, found: Found) -> Plan:
             outcome.add(table.decide_parameters(item, found))
     for declared in declaration.indexes:
         outcome.add(_decide_index(declared, canonical, found, concurrently=concurrently))
-    outcome.add(_decide_views(declaration, canonical, found))
+    removal = matview_removal.choose(declaration, canonical, found)
+    about = [statistics.decide(item, canonical.statistics.get(item.name), found) for item in declaration.statistics]
+    changing = frozenset(
+        item.name
+        for item, decided in zip(declaration.statistics, about, strict=True)
+        if any(action.action in {"replace", "drop"} for action in decided.actions)
+    )
+    outcome.add(_decide_views(declaration, canonical, found, removal, changing))
     for item in declaration.table_parameters:
         if item.table in {view.name for view in declaration.materialized_views}:
             outcome.add(table.decide_parameters(item, found))
-    for statistic in declaration.statistics:
-        outcome.add(statistics.decide(statistic, canonical.statistics.get(statistic.name), found))
+    for decided in about:
+        outcome.add(decided)
     columns = {name: {column[0] for column in view.columns} for name, view in canonical.views.items()}
     outcome.add(table.decide_columns(declaration.column_statistics, found, columns))
     outcome.actions += _leftovers(declaration, canonical, found)
     if declaration.prune:
-        outcome.add(_prune(declaration, found))
+        outcome.add(_prune(declaration, found, removal.going))
     pruned = {action.name for action in outcome.actions if action.action == "prune"}
-    undeclared = [item for item in _undeclared(declaration, found) if str(item.name) not in pruned]
+    undeclared = [item for item in outside.indexes(declaration, found) if str(item.name) not in pruned]
     return Plan(
         actions=tuple(outcome.actions),
-        warnings=tuple(dict.fromkeys([*outcome.warnings, *_warnings(declaration, canonical, undeclared)])),
+        warnings=tuple(dict.fromkeys([*outcome.warnings, *outside.warnings(declaration, canonical, found, pruned)])),
         problems=tuple(dict.fromkeys(outcome.problems)),
         undeclared=tuple(str(item.name) for item in undeclared),
     )

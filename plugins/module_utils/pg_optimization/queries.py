@@ -1,4 +1,7 @@
-"""The SQL that observes. Parameters are positional; an empty list is an empty array."""
+"""The SQL that observes. Parameters are positional; an empty list is an empty array.
+
+Comments are read from their catalog: obj_description() is a function in SQL, whose every call starts an executor.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,23 @@ SELECT current_user AS role,
        has_database_privilege(current_database(), 'TEMP') AS temporary,
        (SELECT json_agg(json_build_array(nspname, has_schema_privilege(oid, 'CREATE')))
         FROM pg_namespace WHERE nspname = ANY (%s::text[])) AS schemas,
-       (SELECT json_agg(json_build_array(spcname, nullif(pg_tablespace_location(oid), ''))) FROM pg_tablespace)
-           AS tablespaces,
+       (SELECT json_agg(json_build_array(oid::bigint, spcname, nullif(pg_tablespace_location(oid), '')))
+        FROM pg_tablespace) AS tablespaces,
        (SELECT coalesce(json_agg(spcname), '[]') FROM pg_tablespace
         WHERE NOT has_tablespace_privilege(oid, 'CREATE')) AS closed_tablespaces,
        (SELECT spcname FROM pg_database d JOIN pg_tablespace s ON s.oid = d.dattablespace
-        WHERE d.datname = current_database()) AS default_tablespace
+        WHERE d.datname = current_database()) AS default_tablespace,
+       pg_size_bytes(current_setting('maintenance_work_mem')) AS work_memory
 """
 
-_TABLESPACE = """coalesce((SELECT spcname FROM pg_tablespace WHERE oid = c.reltablespace),
-           (SELECT spcname FROM pg_database d JOIN pg_tablespace s ON s.oid = d.dattablespace
-            WHERE d.datname = current_database())) AS tablespace"""
+
+def _comment(oid: str, catalog: str, column: str = "0") -> str:
+    """Return the expression of an object's comment."""
+    return (
+        f"(SELECT description FROM pg_description WHERE objoid = {oid} AND classoid = '{catalog}'::regclass"  # noqa: S608
+        f" AND objsubid = {column})"
+    )
+
 
 _GRANT = (
     "json_build_array(CASE WHEN g.grantee = 0 THEN '' ELSE pg_get_userbyid(g.grantee) END, g.privilege_type,"
@@ -28,28 +37,23 @@ _GRANT = (
 RELATIONS = f"""
 SELECT c.oid::bigint AS oid, n.nspname AS schema, c.relname AS name, c.relkind AS kind, c.relpersistence AS persistence,
        pg_get_userbyid(c.relowner) AS owner, pg_has_role(c.relowner, 'USAGE') AS owned,
-       CASE c.relkind WHEN 'p' THEN
-           (SELECT coalesce(sum(greatest(l.reltuples, 0)), 0) FROM pg_partition_tree(c.oid) t
-            JOIN pg_class l ON l.oid = t.relid WHERE t.isleaf)
-       ELSE c.reltuples END AS tuples,
-       CASE WHEN c.relkind IN ('r', 'm') THEN pg_relation_size(c.oid) ELSE 0 END AS bytes,
        c.reloptions, (SELECT t.reloptions FROM pg_class t WHERE t.oid = c.reltoastrelid) AS toast_options,
        c.reltoastrelid <> 0 AS has_toast,
-       {_TABLESPACE},
-       obj_description(c.oid, 'pg_class') AS comment, c.relispopulated AS populated,
+       c.reltablespace::bigint AS tablespace,
+       {_comment("c.oid", "pg_class")} AS comment, c.relispopulated AS populated,
        (SELECT amname FROM pg_am WHERE oid = c.relam) AS access_method,
        CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) END AS query,
        CASE WHEN c.relkind = 'p' THEN pg_get_partkeydef(c.oid) END AS partition_key,
        CASE WHEN c.relkind IN ('r', 'p', 'm', 'f', 'v') THEN (
-           SELECT json_agg(json_build_object(
-               'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod), 'not_null', a.attnotnull,
-               'target', coalesce(a.attstattarget, -1),
-               'width', coalesce(w.width, CASE WHEN a.attlen > 0 THEN a.attlen ELSE 16 END),
-               'acl', (SELECT json_agg({_GRANT}) FROM aclexplode(a.attacl) g),
-               'comment', CASE WHEN c.relkind = 'm' THEN col_description(c.oid, a.attnum) END) ORDER BY a.attnum)
+           SELECT json_agg(json_build_array(
+               a.attname, a.attnotnull, coalesce(a.attstattarget, -1), CASE WHEN a.attlen > 0 THEN a.attlen ELSE 16 END,
+               CASE WHEN a.attacl IS NOT NULL THEN (SELECT json_agg({_GRANT}) FROM aclexplode(a.attacl) g) END,
+               CASE WHEN c.relkind = 'm' THEN json_build_array(
+                   format_type(a.atttypid, a.atttypmod), {_comment("c.oid", "pg_class", "a.attnum")}, a.attoptions,
+                   CASE WHEN a.attstorage <> y.typstorage THEN a.attstorage END, nullif(a.attcompression, '')) END)
+               ORDER BY a.attnum)
            FROM pg_attribute a
-           LEFT JOIN (SELECT s.attname, max(s.avg_width) AS width FROM pg_stats s
-                      WHERE s.schemaname = n.nspname AND s.tablename = c.relname GROUP BY 1) w USING (attname)
+           JOIN pg_type y ON y.oid = a.atttypid
            WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) END AS columns,
        CASE WHEN c.relacl IS NOT NULL THEN
            (SELECT coalesce(json_agg({_GRANT}), '[]') FROM aclexplode(c.relacl) g) END AS acl,
@@ -61,16 +65,29 @@ SELECT c.oid::bigint AS oid, n.nspname AS schema, c.relname AS name, c.relkind A
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE (n.nspname, c.relname) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
-   OR (c.relkind = 'm' AND (right(obj_description(c.oid, 'pg_class'), length(%s)) = %s OR c.relname ~ %s))
+   OR (c.relkind = 'm' AND c.oid >= 16384
+       AND (right({_comment("c.oid", "pg_class")}, length(%s)) = %s OR c.relname ~ %s))
 ORDER BY 2, 3
 """  # noqa: S608 - parts of this file
+
+# Average widths of columns in bytes, as ANALYZE saw them: schemas, names. A view that is costly to plan.
+WIDTHS = """
+SELECT s.schemaname AS schema, s.tablename AS name, s.attname AS column, max(s.avg_width) AS width
+FROM pg_stats s WHERE (s.schemaname, s.tablename) IN (SELECT * FROM unnest(%s::text[], %s::text[])) GROUP BY 1, 2, 3
+"""
+
+# Rows and pages as ANALYZE saw them, and bytes now, which takes the weakest lock: oids of relations
+SIZES = """
+SELECT oid::bigint AS oid, reltuples AS tuples, relpages AS pages, coalesce(pg_relation_size(oid), 0) AS bytes
+FROM pg_class WHERE oid = ANY (%s::oid[]) AND relkind IN ('r', 'm')
+"""
 
 # oids of relations
 PARTITIONS = """
 SELECT r.oid::bigint AS root, t.relid::oid::bigint AS oid, t.parentrelid::oid::bigint AS parent,
-       n.nspname AS schema, c.relname AS name, c.relkind AS kind, greatest(c.reltuples, 0) AS tuples,
-       CASE WHEN c.relkind = 'r' THEN pg_relation_size(c.oid) ELSE 0 END AS bytes,
-       c.reloptions, (SELECT x.reloptions FROM pg_class x WHERE x.oid = c.reltoastrelid) AS toast_options
+       n.nspname AS schema, c.relname AS name, c.relkind AS kind, c.reloptions,
+       (SELECT x.reloptions FROM pg_class x WHERE x.oid = c.reltoastrelid) AS toast_options,
+       c.reltoastrelid <> 0 AS has_toast
 FROM pg_class r
 CROSS JOIN LATERAL pg_partition_tree(r.oid) t
 JOIN pg_class c ON c.oid = t.relid
@@ -95,74 +112,85 @@ DEFINITION = """
        i.indpred IS NULL AS plain, i.indnatts - i.indnkeyatts AS includes
 """
 
-# oids of relations, names of indexes (schemas, names), the mark, twice
+# oids of relations, names of indexes (schemas, names), the mark, twice; `temporal` depends on the release
 INDEXES = f"""
 SELECT i.indexrelid::bigint AS oid, n.nspname AS schema, c.relname AS name, c.relkind AS kind,
        tn.nspname AS table_schema, t.relname AS table_name, i.indrelid::bigint AS table_oid,
        {DEFINITION},
        i.indisvalid AND i.indisready AND i.indislive AS is_valid,
-       EXISTS (
-           SELECT FROM pg_stat_progress_create_index p
-           WHERE p.datname = current_database() AND p.pid <> pg_backend_pid()
-             AND (p.index_relid = i.indexrelid
-                  OR (p.index_relid IS NULL AND NOT i.indisvalid AND EXISTS (
-                      SELECT FROM pg_locks l
-                      WHERE l.pid = p.pid AND l.relation = i.indrelid AND l.granted
-                        AND l.mode = 'ShareUpdateExclusiveLock')))) AS building,
        i.indisclustered AS clustered, i.indisreplident AS replica_identity,
-       {_TABLESPACE},
-       obj_description(i.indexrelid, 'pg_class') AS comment,
-       CASE WHEN c.relkind = 'i' THEN pg_relation_size(i.indexrelid) ELSE 0 END AS bytes,
-       CASE WHEN con.oid IS NOT NULL THEN json_build_object(
-           'name', con.conname, 'kind', con.contype, 'deferrable', con.condeferrable, 'deferred', con.condeferred,
-           'comment', obj_description(con.oid, 'pg_constraint'),
-           'referenced_by', (SELECT json_agg(format('%%I on %%s', f.conname, f.conrelid::regclass) ORDER BY f.oid)
-                             FROM pg_constraint f WHERE f.contype = 'f' AND f.conindid = i.indexrelid),
-           'temporal', coalesce((to_jsonb(con) ->> 'conperiod')::boolean, false)) END AS constraint,
-       pn.nspname AS parent_schema, p.relname AS parent_name
+       c.reltablespace::bigint AS tablespace,
+       {_comment("i.indexrelid", "pg_class")} AS comment,
+       con.conname AS con_name, con.contype AS con_kind,
+       con.condeferrable AS con_deferrable, con.condeferred AS con_deferred,
+       {_comment("con.oid", "pg_constraint")} AS con_comment, {{temporal}} AS con_temporal,
+       CASE WHEN c.relispartition THEN (
+           SELECT json_build_array(pn.nspname, p.relname)
+           FROM pg_inherits h JOIN pg_class p ON p.oid = h.inhparent JOIN pg_namespace pn ON pn.oid = p.relnamespace
+           WHERE h.inhrelid = i.indexrelid) END AS parent,
+       pg_get_userbyid(c.relowner) AS owner, pg_has_role(c.relowner, 'USAGE') AS owned,
+       CASE WHEN i.indisunique THEN (
+        SELECT json_agg(format('%%I on %%s', f.conname, f.conrelid::regclass) ORDER BY f.oid)
+        FROM pg_constraint f
+        WHERE f.contype = 'f' AND f.conindid = i.indexrelid AND f.conparentid = 0) END AS referenced_by,
+       CASE WHEN i.indexprs IS NOT NULL THEN (
+        SELECT json_agg(json_build_array(a.attnum, a.attstattarget) ORDER BY a.attnum)
+        FROM pg_attribute a WHERE a.attrelid = i.indexrelid AND a.attstattarget >= 0) END AS targets
 FROM pg_index i
 JOIN pg_class c ON c.oid = i.indexrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_class t ON t.oid = i.indrelid
 JOIN pg_namespace tn ON tn.oid = t.relnamespace
 LEFT JOIN pg_constraint con ON con.conindid = i.indexrelid AND con.contype IN ('p', 'u', 'x')
-LEFT JOIN pg_inherits h ON h.inhrelid = i.indexrelid
-LEFT JOIN pg_class p ON p.oid = h.inhparent
-LEFT JOIN pg_namespace pn ON pn.oid = p.relnamespace
 WHERE i.indrelid = ANY (%s::oid[])
    OR (n.nspname, c.relname) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
-   OR right(obj_description(i.indexrelid, 'pg_class'), length(%s)) = %s
+   OR (i.indexrelid >= 16384 AND right({_comment("i.indexrelid", "pg_class")}, length(%s)) = %s)
 ORDER BY 2, 3
 """  # noqa: S608 - parts of this file
 
-# The definition of the index that was just built on a twin: its name's oid
-TWIN_INDEX = f"""
-SELECT {DEFINITION}
-FROM pg_index i
-JOIN pg_class c ON c.oid = i.indexrelid
-JOIN pg_class t ON t.oid = i.indrelid
-WHERE i.indexrelid = 'pg_temp.{{index}}'::regclass
-"""  # noqa: S608 - parts of this file
+# Which indexes that are not valid another session is building: oids of indexes
+BUILDING = """
+SELECT i.indexrelid::bigint AS oid FROM pg_index i
+WHERE i.indexrelid = ANY (%s::oid[]) AND EXISTS (
+    SELECT FROM pg_stat_progress_create_index p
+    WHERE p.datname = current_database() AND p.pid <> pg_backend_pid()
+      AND (p.index_relid = i.indexrelid
+           OR (p.index_relid IS NULL AND NOT i.indisvalid AND EXISTS (
+               SELECT FROM pg_locks l
+               WHERE l.pid = p.pid AND l.relation = i.indrelid AND l.granted
+                 AND l.mode = 'ShareUpdateExclusiveLock'))))
+"""
+
+# The partitions of tables, which a partitioned index on one has to do with: oids of tables
+MEMBERS = """
+SELECT r.oid::bigint AS root, n.nspname AS schema, c.relname AS name
+FROM unnest(%s::oid[]) r (oid)
+CROSS JOIN LATERAL pg_partition_tree(r.oid) t
+JOIN pg_class c ON c.oid = t.relid
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE t.level > 0 ORDER BY 1, t.level, 2, 3
+"""
 
 # names (schemas, names), oids of relations, the mark, twice
-STATISTICS = """
+STATISTICS = f"""
 SELECT s.oid::bigint AS oid, n.nspname AS schema, s.stxname AS name,
        tn.nspname AS table_schema, t.relname AS table_name,
        pg_get_statisticsobjdef_columns(s.oid) AS columns,
        (SELECT string_agg(k::text, ' ' ORDER BY k) FROM unnest(s.stxkind) k WHERE k <> 'e') AS kinds,
-       coalesce(s.stxstattarget, -1) AS target, obj_description(s.oid, 'pg_statistic_ext') AS comment,
-       pg_get_statisticsobjdef(s.oid) AS definition
+       coalesce(s.stxstattarget, -1) AS target, {_comment("s.oid", "pg_statistic_ext")} AS comment,
+       pg_get_statisticsobjdef(s.oid) AS definition,
+       pg_get_userbyid(s.stxowner) AS owner, pg_has_role(s.stxowner, 'USAGE') AS owned
 FROM pg_statistic_ext s
 JOIN pg_namespace n ON n.oid = s.stxnamespace
 JOIN pg_class t ON t.oid = s.stxrelid
 JOIN pg_namespace tn ON tn.oid = t.relnamespace
 WHERE (n.nspname, s.stxname) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
    OR s.stxrelid = ANY (%s::oid[])
-   OR right(obj_description(s.oid, 'pg_statistic_ext'), length(%s)) = %s
+   OR right({_comment("s.oid", "pg_statistic_ext")}, length(%s)) = %s
 ORDER BY 2, 3
-"""
+"""  # noqa: S608 - parts of this file
 
-# oids of materialized views
+# What stands on relations: whether the queries of views on tables are wanted, and oids of relations
 DEPENDENTS = """
 SELECT DISTINCT n.nspname AS on_schema, m.relname AS on_name,
        CASE WHEN r.rulename = '_RETURN' AND v.relkind = 'v' AND pg_has_role(v.relowner, 'USAGE') THEN 'view'
@@ -172,7 +200,8 @@ SELECT DISTINCT n.nspname AS on_schema, m.relname AS on_name,
                 CASE WHEN NOT pg_has_role(v.relowner, 'USAGE') THEN format(' of %%s', v.relowner::regrole) END)
             ELSE pg_describe_object(d.classid, d.objid, d.objsubid) END AS label,
        vn.nspname AS schema, v.relname AS name,
-       CASE WHEN v.relkind = 'v' THEN pg_get_viewdef(v.oid) END AS query, v.reloptions AS options,
+       CASE WHEN v.relkind = 'v' AND (m.relkind = 'm' OR %s) THEN pg_get_viewdef(v.oid) END AS query,
+       v.reloptions AS options,
        pg_get_userbyid(v.relowner) AS owner
 FROM pg_class m
 JOIN pg_namespace n ON n.oid = m.relnamespace
@@ -187,64 +216,4 @@ WHERE m.oid = ANY (%s::oid[]) AND d.deptype = 'n' AND v.oid IS DISTINCT FROM m.o
   AND d.classid NOT IN ('pg_constraint'::regclass, 'pg_trigger'::regclass, 'pg_attrdef'::regclass,
                         'pg_publication_rel'::regclass)
 ORDER BY 1, 2, 4
-"""
-
-# The definition of a view and its columns; the view's name, quoted and qualified
-VIEW = """
-SELECT pg_get_viewdef(v.oid) AS query,
-       (SELECT json_agg(json_build_array(a.attname, format_type(a.atttypid, a.atttypmod), a.attcollation::bigint)
-                        ORDER BY a.attnum)
-        FROM pg_attribute a WHERE a.attrelid = v.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns
-FROM (SELECT %s::regclass::oid AS oid) v
-"""
-
-TWIN_STATISTICS = """
-SELECT pg_get_statisticsobjdef_columns(s.oid) AS columns,
-       (SELECT string_agg(k::text, ' ' ORDER BY k) FROM unnest(s.stxkind) k WHERE k <> 'e') AS kinds
-FROM pg_statistic_ext s
-WHERE s.stxname = '{statistics}' AND s.stxnamespace = pg_my_temp_schema()
-"""
-
-# What blocks or would block: relations, modes that conflict
-HOLDERS = """
-SELECT DISTINCT a.pid, a.usename AS user, a.application_name AS application, a.state,
-       extract(epoch FROM now() - a.xact_start)::float8 AS transaction_seconds, left(a.query, 200) AS query,
-       format('%%s on %%s', l.mode, l.relation::regclass) AS holds,
-       -- A worker belongs to no role; what it is, is hidden from those who may not read all statistics.
-       a.usesysid IS NULL AND coalesce(a.backend_type = 'autovacuum worker', true) AS autovacuum
-FROM pg_locks l
-JOIN pg_stat_activity a ON a.pid = l.pid
-WHERE l.locktype = 'relation' AND l.granted AND l.pid <> pg_backend_pid()
-  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-  AND l.relation = ANY (%s::oid[]) AND l.mode = ANY (%s::text[])
-ORDER BY a.pid
-"""
-
-# Sessions for which a build on these relations will wait: writers of them, old snapshots, prepared transactions
-BLOCKERS_OF_BUILD = """
-SELECT DISTINCT a.pid, a.usename AS user, a.application_name AS application, a.state,
-       extract(epoch FROM now() - a.xact_start)::float8 AS transaction_seconds, left(a.query, 200) AS query,
-       CASE WHEN l.pid IS NOT NULL THEN format('%%s on %%s', l.mode, l.relation::regclass)
-            ELSE 'a snapshot' END AS holds
-FROM pg_stat_activity a
-LEFT JOIN pg_locks l ON l.pid = a.pid AND l.locktype = 'relation' AND l.granted AND l.relation = ANY (%s::oid[])
-     AND l.mode NOT IN ('AccessShareLock', 'RowShareLock')
-WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
-  AND (l.pid IS NOT NULL
-       OR (a.backend_xmin IS NOT NULL AND a.backend_type = 'client backend'
-           AND a.xact_start < now() - interval '1 second'))
-UNION ALL
-SELECT NULL, owner, 'prepared transaction ' || gid, 'prepared',
-       extract(epoch FROM now() - prepared)::float8, NULL, 'a prepared transaction'
-FROM pg_prepared_xacts WHERE database = current_database()
-"""
-
-# By whom a session of ours is blocked right now, and how far its build is: the process number, twice
-WATCH = """
-SELECT a.pid, a.usename AS user, a.application_name AS application, a.state,
-       extract(epoch FROM now() - a.xact_start)::float8 AS transaction_seconds, left(a.query, 200) AS query,
-       coalesce((SELECT phase FROM pg_stat_progress_create_index WHERE pid = %s), 'waiting for a lock') AS holds
-FROM unnest(pg_blocking_pids(%s)) b(pid)
-LEFT JOIN pg_stat_activity a ON a.pid = b.pid
-WHERE a.backend_type IS DISTINCT FROM 'autovacuum worker'
 """

@@ -8,11 +8,10 @@ from typing import Any
 
 from . import apply, blockers, declaration, lock, space
 from .action import Action, Policy
-from .catalog import observe
 from .connection import Row, Server, Session, connect
 from .errors import OptimizationError, RefusedError
+from .look import look
 from .model import Declaration, Problem
-from .normalise import normalise
 from .plan import Plan, plan
 from .state import Found
 
@@ -25,6 +24,22 @@ class Space:
     given: Mapping[str, int] = field(default_factory=dict)
     reserve: int = 0
     local: bool = False
+
+
+def bytes_given(free_space: Mapping[str, Any]) -> dict[str, int]:
+    """Return free_space as numbers.
+
+    Raises:
+        RefusedError: a value is no number of bytes.
+    """
+    given = {}
+    for name, value in free_space.items():
+        try:
+            given[str(name)] = int(value)
+        except (TypeError, ValueError) as error:
+            text = f"free_space of tablespace {name} is {value!r} and not a number of bytes"
+            raise RefusedError(text) from error
+    return given
 
 
 @dataclass(frozen=True)
@@ -108,19 +123,18 @@ def check_space(made: Plan, found: Found, server: Server, options: Space) -> lis
     """Return why the builds would not fit."""
     if options.policy == "off":
         return []
-    needed = space.needed(made.actions, found.default_tablespace)
-    known = space.known_free(needed, found, server.data_directory, local=options.local, given=options.given)
+    needed = space.needed(made.actions, found.default_tablespace, found.work_memory)
     problems = []
-    for name, size in needed.items():
-        free = known[name]
-        if free is None:
+    for room in space.rooms(needed, found, server.data_directory, local=options.local, given=options.given):
+        if room.free is None:
             if options.policy == "required":
-                problems.append(Problem(f"tablespace {name}", "its free space is not known: give it in free_space"))
-        elif free - options.reserve < size:
-            text = f"the builds need about {space.human(size)}, WAL included; {space.human(free)} are free"
+                problems.append(Problem(str(room), "its free space is not known: give it in free_space"))
+        elif room.free - options.reserve < room.needed:
+            size, free = space.human(room.needed), space.human(room.free)
+            text = f"the builds need about {size}, WAL and sorting included; {free} are free"
             if options.reserve:
                 text += f", of which {space.human(options.reserve)} are to stay"
-            problems.append(Problem(f"tablespace {name}", text))
+            problems.append(Problem(str(room), text))
     return problems
 
 
@@ -132,14 +146,15 @@ def refusal(problems: list[Problem]) -> RefusedError:
 
 def _decide(session: Session, wanted: Declaration, offline: list[Problem], request: Request, report: Report) -> Plan:
     """Observe and plan; refuse what is wrong."""
-    found = observe(session, wanted)
-    made = plan(wanted, normalise(session, wanted, found), found)
+    found, canonical = look(session, wanted, request.patience)
+    made = plan(wanted, canonical, found)
     report.plan(session, made)
     report.problems = [*offline, *report.problems]
     if not report.problems:
         report.problems = check_space(made, found, session.server, request.space)
     if report.problems:
         raise refusal(report.problems)
+    _warn_of_blockers(session, made, report)
     return made
 
 
@@ -177,10 +192,10 @@ def _apply(session: Session, made: Plan, request: Request, report: Report) -> No
         raise
 
 
-def _verify(session: Session, wanted: Declaration) -> None:
+def _verify(session: Session, wanted: Declaration, patience: apply.Patience) -> None:
     """Look again: a state that still differs is a failure, not a success to be repeated."""
-    found = observe(session, wanted)
-    left = plan(wanted, normalise(session, wanted, found), found).actions
+    found, canonical = look(session, wanted, patience)
+    left = plan(wanted, canonical, found).actions
     if left:
         names = "; ".join(f"{action.kind} {action.name} ({action.reason})" for action in left)
         raise OptimizationError(f"every step succeeded, and the database still differs from the declaration: {names}")
@@ -214,9 +229,8 @@ def run(request: Request, report: Report) -> None:
         report.changed = False
         lock.take_within(session, request.lock_wait)
         made = _decide(session, wanted, offline, request, report)
-        _warn_of_blockers(session, made, report)
         _apply(session, made, request, report)
-        _verify(session, wanted)
+        _verify(session, wanted, request.patience)
     finally:
         report.queries = session.queries
         session.close()

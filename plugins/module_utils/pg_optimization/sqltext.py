@@ -7,6 +7,7 @@ that closes our parenthesis or ends our statement is refused here, before a conn
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 _TOKEN = re.compile(
     r"""
@@ -27,6 +28,7 @@ _TOKEN = re.compile(
 )
 # A string behind an escape string, on another line, is a part of it and has its backslashes.
 _CONTINUED = re.compile(r"(?:\s|--[^\n\r]*)*'")
+_DOT = re.compile(r"\s*\.\s*")
 _PAIRS = {")": "(", "]": "["}
 
 
@@ -115,6 +117,30 @@ def without_end(text: str) -> str:
         if position < 0:
             break
     return text.strip()
+
+
+def _identifier(match: re.Match[str]) -> str | None:
+    """Return the name that a token is, as the server folds it."""
+    if match["identifier"]:
+        return match["identifier"][1:-1].replace('""', '"')
+    return match["word"].lower() if match["word"] else None
+
+
+def moved(text: str, names: Iterable[tuple[str, str]], schema: str) -> str:
+    """Return the piece with another schema before the qualified names among `names`."""
+    wanted = set(names)
+    pieces: list[str] = []
+    position = copied = 0
+    while match := _TOKEN.search(text, position):
+        position = _skip(text, match)
+        if position < 0:
+            break
+        dot = _DOT.match(text, position)
+        follows = _TOKEN.match(text, dot.end()) if dot and _identifier(match) is not None else None
+        if follows and (_identifier(match), _identifier(follows)) in wanted:
+            pieces += [text[copied : match.start()], schema]
+            copied = match.end()
+    return "".join([*pieces, text[copied:]])
 
 
 def closed(text: str) -> str:

@@ -57,9 +57,13 @@ class FoundIndex:
     replica_identity: bool
     tablespace: str
     comment: str | None
-    bytes: int
     constraint: Constraint | None
     parent: Name | None
+    owner: str = ""
+    owned: bool = True
+    referenced_by: tuple[str, ...] = ()  # foreign keys, which can refer to an index that backs no constraint
+    targets: tuple[tuple[int, int], ...] = ()  # statistics targets of expressions: position in the key, target
+    partitions: tuple[Name, ...] = ()  # of the table, where the index is a partitioned one
 
     @property
     def marked(self) -> bool:
@@ -78,6 +82,9 @@ class Column:
     width: int
     acl: tuple[tuple[str, str, bool], ...]
     comment: str | None
+    options: tuple[str, ...] = ()
+    storage: str | None = None
+    compression: str | None = None
 
 
 @dataclass(frozen=True)
@@ -88,9 +95,10 @@ class Partition:
     name: Name
     parent: int
     kind: str
-    tuples: float
-    bytes: int
+    tuples: float = 0.0
+    bytes: int = 0
     options: dict[str, str] = field(default_factory=dict)
+    has_toast: bool = True
 
 
 @dataclass(frozen=True)
@@ -131,6 +139,8 @@ class FoundStatistics:
     target: int
     comment: str | None
     text: str
+    owner: str = ""
+    owned: bool = True
 
 
 @dataclass(frozen=True)
@@ -157,11 +167,13 @@ class Found:
     tablespaces: dict[str, str | None] = field(default_factory=dict)  # name -> path where it has one
     closed_tablespaces: frozenset[str] = frozenset()  # where the role may not create
     default_tablespace: str = "pg_default"
+    work_memory: int = 64 << 20  # bytes that a build sorts in
     relations: dict[Name, Relation] = field(default_factory=dict)
     indexes: dict[Name, FoundIndex] = field(default_factory=dict)
     statistics: dict[Name, FoundStatistics] = field(default_factory=dict)
     dependents: tuple[Dependent, ...] = ()
     marked_views: tuple[Name, ...] = ()
+    readers: tuple[tuple[Name, Name], ...] = ()  # materialized views, each with a relation of the declaration it reads
 
     def indexes_of(self, table: Name) -> list[FoundIndex]:
         """Return the indexes of one table, in the order of their names."""

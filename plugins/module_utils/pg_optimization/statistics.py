@@ -31,8 +31,8 @@ def describe(found: FoundStatistics) -> str:
 
 
 def drop(name: Name) -> Composable:
-    """Return the statement that drops it."""
-    return sqlbuild.text("DROP STATISTICS {}", sqlbuild.ident(name))
+    """Return the statement that drops it, unless it went with a materialized view that the same run exchanged."""
+    return sqlbuild.text("DROP STATISTICS IF EXISTS {}", sqlbuild.ident(name))
 
 
 def _compare(item: Statistics, canonical: StatisticsDefinition, existing: FoundStatistics) -> list[str]:
@@ -47,7 +47,16 @@ def _compare(item: Statistics, canonical: StatisticsDefinition, existing: FoundS
 
 
 def decide(item: Statistics, canonical: StatisticsDefinition | None, found: Found) -> Outcome:
-    """Decide about one extended statistics object."""
+    """Decide about one extended statistics object, which only its owner may change."""
+    outcome = _decide(item, canonical, found)
+    existing = found.statistics.get(item.name)
+    if outcome.actions and existing is not None and not existing.owned:
+        outcome = Outcome()
+        outcome.refuse(item, f"belongs to {existing.owner}, and {found.role} is not a member of that role")
+    return outcome
+
+
+def _decide(item: Statistics, canonical: StatisticsDefinition | None, found: Found) -> Outcome:
     outcome = Outcome()
     existing = found.statistics.get(item.name)
     locks = (Lock(SHARE_UPDATE_EXCLUSIVE, item.table),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from . import sqlbuild
@@ -46,11 +47,25 @@ def changed(options: dict[str, str], changes: dict[str, str | None]) -> dict[str
     return {name: value for name, value in merged.items() if value is not None}
 
 
+_TOAST = "toast."
+
+
+def _refuse_toast(item: TableParameters, names: Iterable[str], outcome: Outcome) -> None:
+    for name in names:
+        if name.startswith(_TOAST):
+            outcome.refuse(item, f"{name} has no effect: the table has no TOAST table")
+
+
 def _of_partitions(item: TableParameters, relation: Relation) -> Outcome:
     """Decide about the partitions of a table, which have no storage of its own to have parameters."""
     outcome = Outcome()
-    for partition in relation.partitions:
-        changes = differing(item.parameters, partition.options) if partition.kind == "r" else {}
+    leaves = [partition for partition in relation.partitions if partition.kind == "r"]
+    if leaves and not any(partition.has_toast for partition in leaves):
+        _refuse_toast(item, [name for name, value in item.parameters if value is not None], outcome)
+    for partition in leaves:
+        changes = differing(item.parameters, partition.options)
+        if not partition.has_toast:  # a partition may have other columns, and no TOAST table that could have any
+            changes = {name: value for name, value in changes.items() if not name.startswith(_TOAST)}
         if changes:
             statements = set_statements("TABLE", partition.name, changes)
             work = step("alter", Policy.SHORT, statements, Lock(SHARE_UPDATE_EXCLUSIVE, partition.name))
@@ -70,9 +85,7 @@ def decide_parameters(item: TableParameters, found: Found) -> Outcome:
     have = relation.options if relation is not None else {}
     changes = differing(item.parameters, have)
     if relation is not None and not relation.has_toast:
-        for name in changes:
-            if name.startswith("toast."):
-                outcome.refuse(item, f"{name} has no effect: the table has no TOAST table")
+        _refuse_toast(item, changes, outcome)
     if changes and not outcome.problems:
         kind = "MATERIALIZED VIEW" if relation is None or relation.kind == "m" else "TABLE"
         work = step(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import os
+import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -104,6 +105,16 @@ def step_text(step: Step) -> str:
         mark = "!" if row.get(ATTENTION) else " "
         lines.append(f"        {mark} " + "  ".join(map(str.ljust, cells, widths)).rstrip())
     return "\n".join(lines)
+
+
+def say(text: str) -> None:
+    """Write to the terminal and the log, or to nobody once who reads has gone away: the work goes on."""
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except OSError:
+        # What is left in the buffer goes there too, or the end of the process would fail for it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def as_dict(report: Report) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg2
@@ -30,8 +30,15 @@ SETTINGS = {
     "client_min_messages": "warning",
     "client_connection_check_interval": "5s",
     "idle_session_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
     "lock_timeout": "30s",
 }
+# Of PostgreSQL 17: it would end a build half-way, and leave it INVALID.
+SINCE_17 = {"transaction_timeout": "0"}
+PG_17 = 170000
+# What everybody waits behind waits a tenth of a second, lets go, and waits longer the next time, up to a second.
+SHORTEST, LONGEST, BUDGET = 0.1, 1.0, 60.0
+LOCK_NOT_AVAILABLE = "55P03"
 
 HOLDER = """
 SELECT 'pid ' || l.pid || ' (' || coalesce(nullif(a.application_name, ''), a.usename, '?') || ')' AS holder
@@ -62,14 +69,16 @@ class Session:
 
     def __init__(self, name: str, statement_timeout: float = 0) -> None:
         """Connect; `statement_timeout` in seconds, 0 for none."""
-        options = {**SETTINGS, "statement_timeout": f"{int(statement_timeout * 1000)}ms"}
+        options = {**SETTINGS, "statement_timeout": milliseconds(statement_timeout)}
         escaped = {key: value.replace(" ", r"\ ") for key, value in options.items()}
         self.stopping = threading.Event()
-        self._ended = threading.Event()
+        self._ended, self._cancelling = threading.Event(), threading.Lock()
         self.connection = psycopg2.connect(
             application_name=name, options=" ".join(f"-c {key}={value}" for key, value in escaped.items())
         )
         self.connection.autocommit = True
+        for setting, value in SINCE_17.items() if self.connection.server_version >= PG_17 else ():
+            self.run("SELECT set_config(%s, %s, false)", [setting, value])
 
     def watch_signals(self) -> None:
         """From now on a SIGTERM or SIGINT cancels the statement that runs, and those that follow raise StoppedError.
@@ -82,11 +91,16 @@ class Session:
 
         def wait() -> None:
             signal.sigwait(signals)
-            self.stopping.set()
-            # Again and again: the first may come between two statements.
+            with self._cancelling:
+                if self._ended.is_set():
+                    return
+                self.stopping.set()
+            # Again and again: the first may come between two statements. Under a lock: once the end is accepted no
+            # cancelling is under way.
             while not self._ended.wait(0.1):
-                with contextlib.suppress(psycopg2.Error):
-                    self.connection.cancel()
+                with self._cancelling, contextlib.suppress(psycopg2.Error):
+                    if not self._ended.is_set():
+                        self.connection.cancel()
 
         threading.Thread(target=wait, daemon=True).start()
 
@@ -146,9 +160,30 @@ class Session:
             cursor.execute(statement, values)
 
     def accept_stop(self) -> None:
-        """Cancel nothing any more: what follows is the end of the job."""
-        self._ended.set()
-        self.stopping.clear()
+        """Cancel nothing any more, whatever signal comes: what follows is the end of the job."""
+        with self._cancelling:
+            self._ended.set()
+            self.stopping.clear()
+        # What was sent before is taken by this one.
+        self.try_once("SELECT 1")
+
+    def run_shortly(self, statement: Any, budget: float = BUDGET) -> None:
+        """Run a statement whose lock shuts everybody out, and who waits for it is in front of all of them.
+
+        Raises:
+            JobError: the lock was not to be had within `budget` seconds.
+        """
+        end, wait = time.monotonic() + budget, SHORTEST
+        while True:
+            try:
+                with self.settings(lock_timeout=milliseconds(wait)):
+                    self.run(statement)
+                return
+            except JobError as error:
+                if getattr(error.__cause__, "pgcode", None) != LOCK_NOT_AVAILABLE or time.monotonic() >= end:
+                    raise
+            self.sleep(wait * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret
+            wait = min(2 * wait, LONGEST)
 
     @contextlib.contextmanager
     def settings(self, **values: str) -> Iterator[None]:
@@ -173,22 +208,27 @@ class Session:
             raise
 
     @contextlib.contextmanager
-    def lock(self, seconds: float, key: tuple[int, int] = LOCK) -> Iterator[None]:
+    def lock(
+        self, seconds: float, key: tuple[int, int] = LOCK, before: Callable[[], object] = lambda: None
+    ) -> Iterator[None]:
         """Hold an advisory lock, by default the one that the optimization module takes too.
 
         Polled with jitter, and never waited in: a waiting statement has a snapshot that concurrent builds wait for.
+        `before` is called ahead of each attempt, and may raise what makes the lock needless.
 
         Raises:
             BusyError: somebody else kept it for so many seconds.
         """
         end = time.monotonic() + seconds
         pause = 0.05
+        before()
         while not self.value("SELECT pg_try_advisory_lock(%s, %s)", key):
             if time.monotonic() >= end:
                 holders = ", ".join(row["holder"] for row in self.run(HOLDER, key))
                 raise BusyError(f"{holders or 'somebody'} held the lock of this database for more than {seconds:g} s")
             self.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret
             pause = min(pause * 2, 2.0)
+            before()
         try:
             yield
         finally:
@@ -199,6 +239,11 @@ class Session:
         """End the session, and with it what it holds."""
         self._ended.set()
         self.connection.close()
+
+
+def milliseconds(seconds: float) -> str:
+    """Return a time as the server's settings take it."""
+    return f"{int(seconds * 1000)}ms"
 
 
 def said(error: psycopg2.Error) -> str:

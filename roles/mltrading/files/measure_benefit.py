@@ -7,6 +7,9 @@ Three states of one database, in one run:
   undeclared   with what the table carries from its creation, the declared indexes away, the summary read live
   declared     as it is
 
+Of each state the reads are measured, then what the indexes cost: rows a second and WAL a row of an insert, a refresh of
+the summary, and the build of each index.
+
 The first two exist only inside a transaction that drops the indexes and is rolled back, so nothing is copied and
 nothing lost. It holds ACCESS EXCLUSIVE on the table all the while, so the script refuses a database that is not sample
 data from end to end, and waits for the lock no longer than a few seconds.
@@ -31,7 +34,10 @@ from lab_database import NotSampleDataError
 from psycopg2 import sql
 
 TABLE = "public.feature_engineered_data"
+SUMMARY = "public.mv_features_dashboard_summary"
 STATES = ("declared", "undeclared", "primary_key")
+# Rows of a batch. The first one after a checkpoint writes whole pages to WAL and is not counted.
+BATCH = 5000
 # One run to warm the caches, then as many as fit into the seconds of a query and state, at least three.
 RUNS, LEAST_RUNS, SECONDS = 9, 3, 2.0
 
@@ -103,6 +109,56 @@ def measure(cursor: psycopg2.extensions.cursor, query: str) -> dict:
     }
 
 
+def insert(cursor: psycopg2.extensions.cursor, batch: int) -> tuple[float, float]:
+    """Insert a batch of copies of rows, centuries on; return the rows a second and the bytes of WAL a row."""
+    cursor.execute(
+        "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute"
+        " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attname NOT IN ('id', 'timestamp')",
+        [TABLE],
+    )
+    columns = sql.SQL(cursor.fetchone()[0])
+    statement = sql.SQL(
+        "INSERT INTO {table} (id, timestamp, {columns}) SELECT id + 1000000000 + {batch} * 100000000,"
+        " timestamp + {batch} * interval '100 years', {columns}"
+        " FROM {table} WHERE id < 1000000000 ORDER BY id LIMIT {rows}"
+    ).format(table=sql.SQL(TABLE), columns=columns, batch=sql.Literal(batch), rows=sql.Literal(BATCH))
+    cursor.execute("SELECT pg_current_wal_insert_lsn()")
+    (start,) = cursor.fetchone()
+    began = time.monotonic()
+    cursor.execute(statement)
+    seconds, rows = time.monotonic() - began, cursor.rowcount
+    cursor.execute("SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), %s)::bigint", [start])
+    return rows / seconds, cursor.fetchone()[0] / rows
+
+
+def timed(cursor: psycopg2.extensions.cursor, statement: object) -> float:
+    """Return the milliseconds of a statement."""
+    began = time.monotonic()
+    cursor.execute(statement)
+    return round((time.monotonic() - began) * 1000, 1)
+
+
+def costs(cursor: psycopg2.extensions.cursor) -> dict:
+    """Return what the state costs whoever writes and refreshes."""
+    refresh = timed(cursor, f"REFRESH MATERIALIZED VIEW {SUMMARY}")
+    insert(cursor, 1)
+    rate, wal = insert(cursor, 2)
+    return {"refresh_ms": refresh, "rows_per_second": round(rate), "wal_bytes_a_row": round(wal)}
+
+
+def builds(cursor: psycopg2.extensions.cursor, found: list[dict]) -> dict[str, float]:
+    """Return the milliseconds that each index but the primary key's takes to be built as it is, beside itself."""
+    taken = {}
+    for index in found:
+        if index["constraint"] != "primary":
+            cursor.execute("SELECT pg_get_indexdef(%s::regclass)", [f'public."{index["name"]}"'])
+            head, tail = cursor.fetchone()[0].split(" ON ", 1)
+            unique = "UNIQUE " if head.startswith("CREATE UNIQUE") else ""
+            taken[index["name"]] = timed(cursor, f"CREATE {unique}INDEX measured ON {tail}")
+            cursor.execute("DROP INDEX public.measured")
+    return taken
+
+
 def measure_all(connection: psycopg2.extensions.connection, request: dict) -> dict:
     """Measure every query in every state and roll back whatever that took."""
     measured = [query for query in request["catalogue"] if "claim" in query]
@@ -121,25 +177,39 @@ def measure_all(connection: psycopg2.extensions.connection, request: dict) -> di
         cursor.execute("SELECT current_setting('server_version'), pg_table_size(%s::regclass)", [TABLE])
         version, table_bytes = cursor.fetchone()
         results = {query["name"]: {} for query in measured}
+        written: dict[str, dict] = {}
         for state in STATES:
             drop(cursor, found, gone[state], keys=state == "undeclared")
             for query in measured:
                 name = query.get("instead", {}).get(state, query["name"])
                 results[query["name"]][state] = measure(cursor, request["sql"][name])
+            written[state] = costs(cursor)
             connection.rollback()
+        built = builds(cursor, found)
+        connection.rollback()
+    vacuum(connection)
     return {
         "data": data,
         "server": version.split()[0],
         "table_bytes": table_bytes,
         "indexes": [
-            {key: index[key] for key in ("name", "bytes", "constraint")} | {"declared": index["name"] in declared}
+            {key: index[key] for key in ("name", "bytes", "constraint")}
+            | {"declared": index["name"] in declared, "build_ms": built.get(index["name"])}
             for index in found
         ],
+        "costs": written,
         "queries": [
             {key: query[key] for key in ("name", "title", "claim")} | {"states": results[query["name"]]}
             for query in measured
         ],
     }
+
+
+def vacuum(connection: psycopg2.extensions.connection) -> None:
+    """Take away the room that the rows took which were rolled back."""
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(f"VACUUM {TABLE}")
 
 
 def main() -> None:

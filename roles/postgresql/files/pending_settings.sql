@@ -3,6 +3,7 @@
 --   restart  the settings that need a restart, or NULL
 --   reload   whether a file is newer than what the server last loaded
 --   shrinks  whether a restart lowers a setting that a standby must have no less of than its primary
+--   started  when the server was started, in seconds since 1970
 --   wanted   these settings as the files have them, in the order in which pg_controldata says the primary's
 -- A setting that can only be set at start is reported by pg_file_settings as "setting could not be applied" as soon as
 -- the file differs (PostgreSQL documentation, view pg_file_settings). One that left the files, and goes back to its
@@ -78,4 +79,5 @@ SELECT
         SELECT coalesce(bool_or((pg_stat_file(path, TRUE)).modification > pg_conf_load_time()), FALSE) FROM sources
     ) AS reload,
     (SELECT bool_or(wanted < running) FROM guarded) AS shrinks,
+    (SELECT extract(EPOCH FROM pg_postmaster_start_time())::bigint) AS started,
     (SELECT array_agg(wanted ORDER BY place) FROM guarded) AS wanted;

@@ -7,7 +7,6 @@
     standby.py retire            make the data of a server that was stopped well a standby's; prints where its WAL ends
     standby.py retire --unclean  the same for one that was not, whose data is then only good for being replaced
     standby.py promote LSN       once WAL is replayed to LSN ("-": what there is), make this standby the primary
-    standby.py refuse            exit 1 where another server of the cluster takes writes and this one would too
 
 Settings come from /etc/mltrading-db/standby.env, the password from the file that it names: it is in no argument. Exit
 codes: 0 done; 1 failed, with the reason on stderr; 2 wrong settings or arguments; 3 refused, and nothing was changed.
@@ -26,7 +25,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +67,9 @@ class Settings:
 
     @classmethod
     def read(cls) -> Settings:
-        """Read NAME=VALUE lines."""
+        """Read NAME=VALUE lines. The environment wins: a question may be of another primary than the one it has."""
         lines = (line.partition("=") for line in SETTINGS.read_text().splitlines() if line and line[0] != "#")
-        values = {name: value for name, _, value in lines}
+        values = {name: os.environ.get(name, value) for name, _, value in lines}
         return cls(
             conninfo=values["STANDBY_PRIMARY_CONNINFO"],
             hosts=values["STANDBY_OTHER_HOSTS"].split(),
@@ -114,9 +113,14 @@ def control(settings: Settings, data: Path) -> dict[str, str]:
 
 
 def kind(data: Path) -> str:
-    """`missing`; `unused`, never started; `standby`; or `primary`, of which nothing here decides that it may go."""
+    """`missing`; `unused`, never started; `standby`; or `primary`, of which nothing here decides that it may go.
+
+    What has lost its control file cannot be started, and is nobody's: it is moved aside as an unused one is.
+    """
     if not (data / "PG_VERSION").exists():
         return "missing"
+    if not (data / "global/pg_control").exists():
+        return "unused"
     if (data / "standby.signal").exists():
         return "standby"
     # A server writes postmaster.opts when it starts, and leaves it there.
@@ -149,10 +153,11 @@ def server(settings: Settings, position: str | None) -> dict[str, Any]:
 
 def state(settings: Settings) -> dict[str, Any]:
     """All of it, as one document."""
-    of_primary = primary(settings)
+    of_primary, found = primary(settings), control(settings, settings.data)
     return {
         "data": kind(settings.data),
-        "system": control(settings, settings.data).get("Database system identifier"),
+        "system": found.get("Database system identifier"),
+        "cluster_state": found.get("Database cluster state"),
         "server": server(settings, of_primary.get("position")),
         "primary": of_primary,
     }
@@ -254,20 +259,25 @@ def clone(settings: Settings, again: bool) -> None:
         refuse_wrong_clone(settings, of_primary, again)
         # A complete copy is one that was killed before it was in place; to be asked again is to be asked for a new one.
         resumes = (beside / MARKER).exists() and (kind(settings.data) == "missing" or not again)
-        if not resumes or control(settings, beside)["Database system identifier"] != of_primary["system"]:
+        if not resumes or control(settings, beside).get("Database system identifier") != of_primary["system"]:
             make_slot(settings)
             copy(settings, beside)
         put_in_place(settings, beside)
 
 
 def retire(settings: Settings, unclean: bool) -> str:
-    """Have the data of a stopped server start as a standby only; return the position of its last checkpoint."""
+    """Have the data of a stopped server start as a standby only; return the position of its last checkpoint.
+
+    One that was retired before may have started since, as a standby of nobody: what it wrote ends where it ended then.
+    """
+    if unclean and kind(settings.data) == "unused":
+        return ""
     found = control(settings, settings.data)
     if not found:
         raise Refused(f"{settings.data} holds no data")
     if server(settings, None)["running"]:
         raise Refused("the server still runs")
-    if not unclean and found["Database cluster state"] != "shut down":
+    if not unclean and found["Database cluster state"] not in ("shut down", "shut down in recovery"):
         raise Refused(f"the server was not stopped well: {found['Database cluster state']}")
     write(settings.data / "standby.signal", "")
     return found["Latest checkpoint location"]
@@ -285,22 +295,6 @@ def promote(settings: Settings, position: str) -> None:
         raise Failed(f"the promotion did not end within {PATIENCE} s")
 
 
-def refuse(settings: Settings) -> None:
-    """A primary that was away asks the others before it starts: one of them may have taken its place."""
-    if kind(settings.data) != "primary" or (settings.data / "recovery.signal").exists():
-        return
-    ours = control(settings, settings.data)["Database system identifier"]
-    for host in settings.hosts:
-        conninfo = re.sub(r"\bhost=\S+", f"host={host}", settings.conninfo)
-        conninfo = re.sub(r"\bconnect_timeout=\d+", "connect_timeout=3", conninfo)
-        there = primary(replace(settings, conninfo=conninfo))
-        if there.get("writes") and there["system"] == ours:
-            raise Failed(
-                f"{host} takes writes for this cluster (timeline {there['timeline']}), so this server does not start."
-                " Make it a standby: playbooks/promote_replica.yml -e promote_rejoin=<this host>"
-            )
-
-
 def main(arguments: list[str]) -> int:
     """Run one command."""
     try:
@@ -315,7 +309,6 @@ def main(arguments: list[str]) -> int:
         "clone --again": lambda: clone(settings, again=True),
         "retire": lambda: retire(settings, unclean=False),
         "retire --unclean": lambda: retire(settings, unclean=True),
-        "refuse": lambda: refuse(settings),
     }
     if len(arguments) > 1 and arguments[0] == "promote":
         commands[" ".join(arguments)] = lambda: promote(settings, arguments[1])

@@ -1,12 +1,13 @@
 #!/bin/sh
 # Says in one line whether the certificate in a folder still serves: "ok", or what is wrong with it. Changes nothing.
 #
-#   certificate_state.sh DIRECTORY OWNER CA_SHA256 RENEW_SECONDS ALTERNATIVE_NAMES
+#   certificate_state.sh DIRECTORY OWNER CA_SHA256 RENEW_SECONDS ALTERNATIVE_NAMES RECORD
 #
 # CA_SHA256 is the SHA-256 of ca.crt as the controller has it; ALTERNATIVE_NAMES is a comma-separated list of DNS:name
-# and IP:address in any order.
+# and IP:address in any order. RECORD is the file that tells the checks of the folder: "unrecorded" where that alone is
+# missing.
 set -eu
-directory=$1 owner=$2 ca_sha256=$3 renew_seconds=$4 alternative_names=$5
+directory=$1 owner=$2 ca_sha256=$3 renew_seconds=$4 alternative_names=$5 record=$6
 
 say() {
   echo "$1"
@@ -31,4 +32,5 @@ openssl x509 -in server.crt -noout -checkend "$renew_seconds" > /dev/null || say
 
 names=$(openssl x509 -in server.crt -noout -ext subjectAltName | sed 1d | sorted)
 [ "$names" = "$(echo "$alternative_names" | sorted)" ] || say "server.crt has other names"
+[ "$(cat "$record" 2>/dev/null)" = "$directory" ] || say unrecorded
 say ok

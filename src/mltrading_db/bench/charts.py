@@ -20,6 +20,9 @@ COLOURS = {
     "carried": "#d98e04",
     "guide": "#3d8bd4",
     "lean": "#1fa37a",
+    # The states of a database that is measured as it is.
+    "undeclared": "#d98e04",
+    "declared": "#3d8bd4",
 }
 # Stands for the page's own colour of text until the picture is put into it.
 INK = "#010203"
@@ -53,9 +56,9 @@ def svg(figure: Figure) -> str:
 
 def bars(axes: Axes, title: str, values: dict[str, float], labels: dict[str, str], *, log: bool = False) -> None:
     """One bar a variant, with its value behind it."""
-    names = list(HEADINGS)
+    names = list(HEADINGS) if HEADINGS.keys() <= values.keys() else list(values)
     axes.barh(range(len(names)), [values[name] for name in names], color=[COLOURS[name] for name in names], height=0.7)
-    axes.set_yticks(range(len(names)), [HEADINGS[name] for name in names])
+    axes.set_yticks(range(len(names)), [HEADINGS.get(name, name) for name in names])
     axes.invert_yaxis()
     axes.tick_params(axis="y", length=0)
     axes.xaxis.set_visible(False)

@@ -21,7 +21,12 @@ class Wanted:
     tags: str = ""
     plan: Path | None = None
     older: bool = False
+    restart: bool = False
     confirm: str = ""
+
+
+# Restarts, which an environment may allow only to whoever asks for them.
+ALLOWED = {"postgresql_restart_allowed": True, "pgbouncer_restart_allowed": True}
 
 
 def apply(wanted: Wanted, *, as_json: bool, verbosity: int) -> int:
@@ -32,16 +37,15 @@ def apply(wanted: Wanted, *, as_json: bool, verbosity: int) -> int:
             limit, tags = same_scope(wanted, plans.read(wanted.plan))
         if not wanted.check:
             confirm(made.environment, wanted.confirm, f"{wanted.env} would be changed.")
-            hosts = made.run("check_hosts", {"check_hosts_older": wanted.older}, limit=limit)
-            if made.code():
-                return made.end(hosts, check=False)
         if wanted.plan:
             hold_to(made, plans.read(wanted.plan))
             if made.code():
                 return made.end(made.recaps["site"], check=True)
-        recap = made.run("site", check=wanted.check, limit=limit, tags=tags)
-        if not wanted.check:
-            made.audit(recap, whole=not tags)
+        allowed = ALLOWED if wanted.restart else {}
+        if wanted.check:
+            recap = made.run("site", allowed, check=True, limit=limit, tags=tags)
+        else:
+            recap = made.change("site", allowed, limit=limit, tags=tags, older=wanted.older)
         return made.end(recap, check=wanted.check)
 
 
@@ -55,6 +59,8 @@ def plan(wanted: Wanted, *, as_json: bool, verbosity: int) -> int:
         contexts: dict[str, dict[str, str]] = {}
         if any(step["kind"] == "settings" for step in steps):
             contexts = made.run("check_settings", limit=wanted.limit, quiet=True).answers
+            if made.code():
+                return made.end(recap, check=True)
         found = plans.Plan(
             environment=wanted.env,
             limit=wanted.limit,
@@ -66,7 +72,7 @@ def plan(wanted: Wanted, *, as_json: bool, verbosity: int) -> int:
         )
         path = wanted.plan or made.record.folder / "plan.json"
         plans.write(path, found)
-        takes = plans.taken_up(steps, contexts, primary(made))
+        takes = plans.taken_up(steps, contexts, primary(made), waiting(made))
         if not as_json:
             made.console.print(show.plan(steps, takes))
             made.console.print(
@@ -79,6 +85,12 @@ def primary(made: Session) -> str:
     """The environment's primary."""
     servers = made.inventory.groups["postgresql"]
     return str(made.inventory.value(servers[0], "postgresql_primary"))
+
+
+def waiting(made: Session) -> set[str]:
+    """The servers that are not restarted unless somebody asks for it."""
+    servers = made.inventory.groups["postgresql"]
+    return {host for host in servers if made.inventory.value(host, "postgresql_restart_allowed") is False}
 
 
 def same_scope(wanted: Wanted, plan: plans.Plan) -> tuple[str, str]:
@@ -100,6 +112,10 @@ def hold_to(made: Session, plan: plans.Plan) -> None:
     Raises:
         RefusedError: the hosts, or the repository, have moved since it was made.
     """
+    commit = str(provenance(made.environment)["commit"])
+    if plan.commit != commit:
+        line = f"The plan no longer holds: it was made from commit {plan.commit or '(none)'}, and this is {commit}."
+        raise RefusedError([line, "Nothing was changed. Plan again."])
     recap = made.run("site", check=True, limit=plan.limit, tags=plan.tags)
     if made.code():
         return

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from mltrading_db.cli.environment import DONE, find
 from mltrading_db.cli.inventory import Inventory, load
-from mltrading_db.cli.masks import MASK, is_secret
+from mltrading_db.cli.masks import MASK, hidden, secrets_of
 
 MISSING = "(not set)"
 
@@ -40,9 +40,13 @@ def shown(name: str, value: object) -> str:
     """A value as it is shown; of a secret nothing, but for an expression, which is none."""
     if value == MISSING:
         return MISSING
-    if is_secret(name) and "{{" not in str(value):
-        return MASK
-    return str(value if isinstance(value, str) else json.dumps(value, default=str))
+    seen = hidden(name, value)
+    return str(seen if isinstance(seen, str) else json.dumps(seen, default=str))
+
+
+def settled(name: str, value: object) -> set[str]:
+    """The secrets of a value, but for expressions."""
+    return {secret for secret in secrets_of(name, value) if "{{" not in secret}
 
 
 def differences(one: Inventory, other: Inventory) -> list[Difference]:
@@ -51,7 +55,7 @@ def differences(one: Inventory, other: Inventory) -> list[Difference]:
     found = []
     for scope, name in sorted({*left, *right}):
         before, after = left.get((scope, name), MISSING), right.get((scope, name), MISSING)
-        if is_secret(name) and before == after and "{{" not in str(before):
+        if MISSING not in (before, after) and settled(name, before) & settled(name, after):
             found.append(Difference(scope, name, MASK, "the same secret: make another"))
         elif before != after:
             found.append(Difference(scope, name, shown(name, before), shown(name, after)))

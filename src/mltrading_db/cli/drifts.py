@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -34,6 +35,19 @@ UNDO = {
 OTHERWISE = ("as it was", "the role that it belongs to")
 
 
+# A reload or a restart changes nothing that is declared: what waits for it is drift of a setting, if it is.
+TAKES_UP = re.compile(r"\b(reload|restart)", re.IGNORECASE)
+# The kinds of steps that put right what a host calls so; where there is none, any.
+STEPS = {
+    "role": {"users and privileges"},
+    "privileges": {"users and privileges"},
+    "index": {"objects of the database"},
+    "view": {"objects of the database"},
+    "materialized view": {"objects of the database"},
+    "extension": {"databases"},
+}
+
+
 def overwritten(recap: Recap) -> list[Drift]:
     """What the repository says otherwise, from a check."""
     return [
@@ -45,9 +59,40 @@ def overwritten(recap: Recap) -> list[Drift]:
             "why": step.get("why", []),
             "keep": f"say it in a variable of role {step['role'] or 'mltrading'}",
             "undo": f"mldb apply ENV --limit {step['host']}" + (f" --tags {step['role']}" if step["role"] else ""),
+            "about": sorted(about(step)),
         }
         for step in plans.steps(recap)
+        if not (step["kind"] == "services" and TAKES_UP.search(step["task"]))
     ]
+
+
+def about(step: plans.Step) -> set[str]:
+    """The names and paths that a step puts right, as a host may call them too."""
+    named = {str(action.get("name", "")) for action in step.get("details", [])}
+    named |= set(re.split(r"[\s,:]+", step.get("what", ""))) | set(step.get("settings", []))
+    return {part for name in named if name for part in (name, name.rpartition(".")[2] or name, name.rpartition("/")[2])}
+
+
+def is_of(found: Drift, known: Drift) -> bool:
+    """Whether what differs on a host is what a step there puts right: by its path, by its name, or by its file."""
+    if found["host"] != known["host"] or known["kind"] not in STEPS.get(found["kind"], {known["kind"]}):
+        return False
+    name = found["name"].rpartition(": ")[2]
+    if found["kind"] == "login rule":
+        said = {"pg_hba.conf"}
+    elif found["kind"] in ("file", "cron line"):
+        said = {found["name"].partition(": ")[0]}
+    else:
+        said = {name, name.rpartition(".")[2]}
+    for line in found["why"] if found["kind"] == "setting" else []:
+        said |= set(re.findall(r" by ([\w.-]+\.conf)", line))
+    return bool(said & set(known["about"]))
+
+
+def merged(known: list[Drift], found: Iterable[Drift]) -> list[Drift]:
+    """Each thing once: what the repository says otherwise goes before what it knows nothing of."""
+    left = [one for one in found if not any(is_of(one, other) for other in known)]
+    return [{key: value for key, value in one.items() if key != "about"} for one in [*known, *left]]
 
 
 def unknown(answers: Mapping[str, Any]) -> Iterator[Drift]:
@@ -74,7 +119,7 @@ def by_hand(session_made: Session, limit: str) -> tuple[list[Drift], list[str]]:
         return [], []
     answers = session_made.run("check_drift", limit=limit).answers
     new = [host for host, found in sorted(answers.items()) if found in (None, "")]
-    return overwritten(declared) + list(unknown(answers)), new
+    return merged(overwritten(declared), unknown(answers)), new
 
 
 def shown(found: list[Drift], new: list[str], name: str) -> RenderableType:
@@ -95,15 +140,26 @@ def shown(found: list[Drift], new: list[str], name: str) -> RenderableType:
     return Group(*lines)
 
 
+def taken(accepted: list[Drift], code: int) -> RenderableType:
+    """What the hosts are held to from now on, a line each."""
+    lines = [Text(f"{one['host']}: {one['kind']} {one['name']}") for one in accepted]
+    end = "Not recorded on every host." if code else f"{len(accepted)} things are accepted as they are."
+    return Group(*lines, Text(end))
+
+
 def drift(name: str, options: Mapping[str, Any], *, as_json: bool, verbosity: int) -> int:
     """Look for drift, or accept it; returns the exit code."""
     with session("drift", name, as_json=as_json, verbosity=verbosity) as made:
         if options["accept"]:
             confirm(made.environment, options["confirm"], f"{name} would be held to what it is now.")
-            recap = made.run("check_drift", limit=options["limit"])
-            if not made.code():
-                made.audit(recap, accept=True)
-            return made.end(recap, check=False)
+            recap = made.run("check_drift", limit=options["limit"], quiet=True)
+            if made.code():
+                return made.end(recap, check=False)
+            accepted = list(unknown(recap.answers))
+            made.audit(recap, accept=True)
+            if not as_json:
+                made.console.print(taken(accepted, made.code()))
+            return made.finish(recap, check=False, more={"accepted": accepted})
         found, new = by_hand(made, options["limit"])
         last = made.recaps.get("check_drift", made.recaps["site"])
         if made.code():

@@ -14,8 +14,10 @@ from typing import Any
 Event = dict[str, Any]
 WAYS_OUT = {
     "unreachable": "See that the host is up and answers: ansible -i inventories/{environment} {host} -m ping",
-    "failed": "When it is put right, go on where it stopped: mldb apply {environment}{scope}. What is done stays.",
+    "failed": "When it is put right, run it again: mldb {command} {environment}{scope}. What is done stays done.",
 }
+# What stands behind the environment in the commands that are about a host or a table.
+ARGUMENTS = dict.fromkeys(("restore", "rebuild", "promote", "partition"), " and the rest as before")
 # What a result says of itself, the first that is there: of a module that did not start only the shell knows why.
 REASONS = ("module_stderr", "msg", "stderr", "stdout", "module_stdout", "reason")
 LINES_OF_A_REASON = 12
@@ -49,11 +51,11 @@ class Failure:
     reason: str
     unreachable: bool
 
-    def way_out(self, environment: str) -> str:
-        """What to do about it; the reason of a refused input says it already."""
-        scope = f" --tags {self.role}" if self.role else ""
+    def way_out(self, environment: str, command: str = "apply") -> str:
+        """What to do about it; the reason of a refused input says it already. Only `apply` can go on with one role."""
+        scope = (f" --tags {self.role}" if self.role else "") if command == "apply" else ARGUMENTS.get(command, "")
         return WAYS_OUT["unreachable" if self.unreachable else "failed"].format(
-            environment=environment, host=self.host, scope=scope
+            environment=environment, host=self.host, scope=scope, command=command
         )
 
 
@@ -194,10 +196,13 @@ class Recap:
 
 
 def subject(result: dict[str, Any]) -> str:
-    """What a result is about: the label of a loop's item, else the file or the unit."""
+    """What a result is about: the label of a loop's item, else the files or the unit."""
     label = result.get("_ansible_item_label", result.get("item"))
     if isinstance(label, str) and label:
         return label
+    files = result.get("files")
+    if isinstance(files, list) and files:
+        return ", ".join(map(str, files))
     for key in ("dest", "path", "name", "db", "user"):
         if isinstance(result.get(key), str) and result[key]:
             return str(result[key])
@@ -226,14 +231,12 @@ def as_lines(value: object) -> list[str]:
 
 def reason_of(result: dict[str, Any]) -> str:
     """Why a task failed, as one text of a few lines."""
-    texts: Iterable[object] = (result.get(key) for key in REASONS)
+    # What a command said on its own tells more than that it failed.
+    empty = "non-zero return code"
+    texts: Iterable[object] = [result.get(key) for key in REASONS if str(result.get(key, "")).strip() != empty]
     for text in texts:
         lines = [str(line) for line in text] if isinstance(text, list) else str(text or "").strip().splitlines()
         if lines:
             kept = lines if len(lines) <= LINES_OF_A_REASON else ["…", *lines[-LINES_OF_A_REASON:]]
             return "\n".join(kept)
-    return (
-        "The task says no reason. Run it with -vvv to see more."
-        if not result.get("censored")
-        else str(result["censored"])
-    )
+    return str(result.get("censored") or result.get("msg") or "The task says no reason. Run it with -vvv to see more.")

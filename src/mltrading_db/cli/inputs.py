@@ -6,27 +6,21 @@ required. What a type cannot say follows from how variables are named here: a _p
 
 from __future__ import annotations
 
-import ipaddress
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import yaml
 
 from mltrading_db.cli.environment import NAME, Environment, names
-from mltrading_db.cli.inventory import OPEN_VALUE, Inventory, Undefined, load, problem_with
-from mltrading_db.cli.masks import MASK, is_secret
+from mltrading_db.cli.inventory import OPEN_VALUE, Inventory, Undefined, load, places, problem_with
+from mltrading_db.cli.masks import MASK, hidden, is_secret
+from mltrading_db.cli.rules import COUNTS, HOSTS, RULES, not_negative
 
-PORTS = range(1, 65536)
-SHORTEST_SECRET = 20
-PLACEHOLDER = "CHANGE_ME"
-LONGEST_IDENTIFIER = 63
-WILDCARDS = {"*", "0.0.0.0", "::"}  # noqa: S104  # refused, not listened on
 # Variables that Ansible itself reads, and those that the playbooks take on the command line.
 ANSIBLES_OWN = re.compile(r"ansible_|interpreter_python$")
 
@@ -84,92 +78,9 @@ def defaults(project: Path, role: str) -> dict[str, Any]:
     return {key: value for path in files for key, value in (yaml_of(path) or {}).items()}
 
 
-def identifier(value: object) -> str:
-    """A name in PostgreSQL that needs no quotes."""
-    fits = re.fullmatch(r"[a-z_][a-z0-9_]*", str(value)) and len(str(value)) <= LONGEST_IDENTIFIER
-    return "" if fits else f"a name in PostgreSQL is lower-case letters, digits and _, {LONGEST_IDENTIFIER} at most"
-
-
-def port(value: object) -> str:
-    """A TCP port."""
-    return "" if int(str(value)) in PORTS else f"a port is {PORTS.start} to {PORTS.stop - 1}"
-
-
-def network(value: object) -> str:
-    """A network that is not the whole world."""
-    try:
-        found = ipaddress.ip_network(str(value))
-    except ValueError as error:
-        return f"a network is written as 10.0.0.0/24, and {error}"
-    return "" if found.prefixlen else "it lets the whole world in"
-
-
-def address(value: object) -> str:
-    """Where to listen: a name or an address, and not all of them."""
-    if str(value) in WILDCARDS:
-        return "an address is named, never a wildcard"
-    return "" if re.fullmatch(r"[A-Za-z0-9.:_-]+", str(value)) else "it is neither an address nor a name"
-
-
-def secret(value: object) -> str:
-    """A secret that is one."""
-    if PLACEHOLDER in str(value):
-        return f"it still says {PLACEHOLDER}"
-    return "" if len(str(value)) >= SHORTEST_SECRET else f"a secret has {SHORTEST_SECRET} characters or more"
-
-
-@cache
-def cron_problem(project: Path) -> Callable[[str], str]:
-    """The roles' own filter for schedules."""
-    spec = spec_from_file_location("cron", project / "plugins/filter/cron.py")
-    assert spec is not None  # noqa: S101  # it is for what is no Python
-    assert spec.loader is not None  # noqa: S101
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return cast("Callable[[str], str]", module.cron_problem)
-
-
-def schedule(value: object) -> str:
-    """The five fields of cron."""
-    return cron_problem(Path(__file__).resolve().parents[3])(str(value))
-
-
-def absolute(value: object) -> str:
-    """A path from the root, or from a home."""
-    return "" if str(value).startswith(("/", "~")) else "a path begins with /"
-
-
-def positive(value: object) -> str:
-    """A count that means something."""
-    return "" if float(str(value)) > 0 else "it is more than 0"
-
-
-def not_negative(value: object) -> str:
-    """A count."""
-    return "" if float(str(value)) >= 0 else "it is 0 or more"
-
-
-# What a name's ending says of each value; the first that fits is the rule.
-RULES: tuple[tuple[str, Callable[[object], str]], ...] = (
-    (r"_port$", port),
-    (r"_networks$", network),
-    (r"_listen_address(es)?$", address),
-    (r"_(password|passphrase)$", secret),
-    (r"_schedule$", schedule),
-    (r"_(directory|path|dir)$", absolute),
-    (r"_(database|owner|role)$", identifier),
-    (
-        r"_(mb|days|rows|symbols|time_limit|processes|processors|pool_size)$|_max_(client_)?connections$",
-        positive,
-    ),
-)
-COUNTS = {"int", "float"}
-HOSTS = re.compile(r"_(primary|repository_host|database_hosts|replica_hosts)$")
-
-
 def shown(name: str, value: object) -> str:
     """A value as a line shows it."""
-    return MASK if is_secret(name) else repr(value)
+    return MASK if is_secret(name) else repr(hidden(name, value))
 
 
 def value_problems(name: str, option: dict[str, Any], value: Any, inventory: Inventory) -> Iterator[str]:
@@ -178,8 +89,14 @@ def value_problems(name: str, option: dict[str, Any], value: Any, inventory: Inv
     if said:
         yield f"{shown(name, value)}: {said.replace(repr(value), shown(name, value))}"
         return
+    parts = option.get("options") or {}
     for one in value if isinstance(value, list) else [value]:
-        if one in ("", None) or isinstance(one, dict) or "{{" in str(one):
+        if isinstance(one, dict):
+            for key in parts.keys() & one.keys():
+                within = value_problems(f"_{key}", parts[key], one[key], inventory)
+                yield from (f"{{{key}: {problem}}}" for problem in within)
+            continue
+        if one in ("", None) or "{{" in str(one):
             continue
         rule = next((check for ending, check in RULES if re.search(ending, name)), None)
         rule = rule or (not_negative if option.get("type") in COUNTS else None)
@@ -293,22 +210,22 @@ def name_problems(inventory: Inventory) -> Iterator[str]:
 
 
 def shared_hosts(inventory: Inventory) -> Iterator[str]:
-    """Hosts and addresses that stand twice, here or in another environment too."""
-    addresses = dict.fromkeys(inventory.hosts, "") | {
-        host: str(inventory.variables[host].get("ansible_host", "")) for host in inventory.hosts
-    }
-    for host, place in addresses.items():
-        twins = [other for other, found in addresses.items() if other < host and place and found == place]
+    """Addresses that stand twice, and hosts that are another environment's too: by address, else by name."""
+    mine = places(inventory.environment)
+    for host, (place, _) in mine.items():
+        twins = [other for other, (found, _) in mine.items() if other < host and place and found == place]
         yield from (f"ansible_host = {place!r}: both {twin} and {host} have it" for twin in twins)
-    for other in names(inventory.environment.project):
-        if other == inventory.environment.name:
+    for name in names(inventory.environment.project):
+        if name == inventory.environment.name:
             continue
-        text = (inventory.environment.project / "inventories" / other / "hosts.yml").read_text(encoding="utf-8")
-        words = set(re.findall(r"[\w.:-]+", re.sub(r"(?m)#.*$", "", text))) | set(re.findall(r"[\w.-]+", text))
-        for host, place in addresses.items():
-            if host in words or (place and place in words):
+        others = places(Environment(name, inventory.environment.project))
+        for host, (place, way) in mine.items():
+            named = others.get(host)
+            # Two addresses tell two hosts of one name apart, and so does how they are reached.
+            same_name = named and not (place and named[0]) and way == named[1]
+            if same_name or (place and place in {found for found, _ in others.values()}):
                 where = f" ({place})" if place else ""
-                yield f"host {host}{where}: it belongs to {other} too, and a host belongs to one environment"
+                yield f"host {host}{where}: it belongs to {name} too, and a host belongs to one environment"
 
 
 def problems(inventory: Inventory) -> list[str]:

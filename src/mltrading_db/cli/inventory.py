@@ -24,11 +24,13 @@ from ansible.template import Templar
 from ansible.vars.manager import VariableManager
 
 from mltrading_db.cli.environment import Environment, RefusedError
-from mltrading_db.cli.masks import is_secret
+from mltrading_db.cli.masks import secrets_of
 
 # Asked for on the hosts, or made on first use: nothing to be settled here.
 OPEN = re.compile(r"ansible_facts|ansible_play_hosts|inventory_hostname")
 MADE_ON_FIRST_USE = re.compile(r"lookup\(\s*'ansible\.builtin\.password'")
+# The endings of the files of variables that Ansible reads.
+READ = {"", ".yml", ".yaml", ".json"}
 VAULT_HEADER = "$ANSIBLE_VAULT"
 
 # Before the first template: it finds the collections' lookups and filters.
@@ -106,12 +108,14 @@ class Inventory:
         """The values of all secrets: of the variables that are named as such, and of the files that keep them."""
         found: set[str] = set()
         for host in self.hosts:
-            values = [self.value(host, name) for name in self.variables[host] if is_secret(name)]
-            found |= {str(value) for value in values if isinstance(value, str)}
+            variables = self.variables[host]
+            written = [one for name in variables if name != "hostvars" for one in secrets_of(name, variables[name])]
+            values = [self.templated(secret, variables) for secret in written]
+            found |= {value for value in values if isinstance(value, str)}
             folder = self.value(host, "local_secrets")
             if isinstance(folder, str) and Path(folder).is_dir():
                 found |= {path.read_text().strip() for path in Path(folder).iterdir() if path.is_file()}
-        return found
+        return found | {secret.bytes.decode() for _, secret in vault_secrets(self.environment)}
 
 
 def vault_secrets(environment: Environment) -> list[tuple[str, Any]]:
@@ -125,10 +129,12 @@ def vault_secrets(environment: Environment) -> list[tuple[str, Any]]:
 
 
 def variable_files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """The variable files below an inventory, each with the group or host that it is of."""
-    for path in sorted([*folder.glob("group_vars/**/*.yml"), *folder.glob("host_vars/**/*.yml")]):
+    """The files of variables below an inventory that Ansible reads, each with the group or host that it is of."""
+    found = [path for place in ("group_vars", "host_vars") for path in folder.glob(f"{place}/**/*") if path.is_file()]
+    for path in sorted(found):
         within = path.relative_to(folder).parts
-        yield (within[1] if len(within) > 2 else path.stem), path  # noqa: PLR2004
+        if path.suffix in READ and not any(part.startswith(".") or part.endswith("~") for part in within):
+            yield (within[1] if len(within) > 2 else path.stem), path  # noqa: PLR2004
 
 
 def written(environment: Environment, loader: Any) -> tuple[list[Said], list[str]]:
@@ -145,7 +151,53 @@ def written(environment: Environment, loader: Any) -> tuple[list[Said], list[str
             unreadable.append(f"{path.relative_to(environment.project)}: it holds no variables")
             continue
         said += [Said(scope, str(name), value, path) for name, value in found.items()]
+    for scope, variables in described(environment):
+        said += [Said(scope, name, value, environment.folder / "hosts.yml") for name, value in variables.items()]
     return said, unreadable
+
+
+def hosts_file(environment: Environment) -> dict[str, Any]:
+    """The groups of hosts.yml as they are written.
+
+    Raises:
+        RefusedError: it is no YAML.
+    """
+    path = environment.folder / "hosts.yml"
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise RefusedError([f"{path}: {' '.join(str(error).split())}"]) from None
+    return found if isinstance(found, dict) else {}
+
+
+def below(groups: object) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Groups and those below them, by name."""
+    for name, group in groups.items() if isinstance(groups, dict) else []:
+        if isinstance(group, dict):
+            yield str(name), group
+            yield from below(group.get("children"))
+
+
+def described(environment: Environment) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The variables of hosts.yml, each with the group or host that it is of."""
+    for name, group in below(hosts_file(environment)):
+        yield name, group.get("vars") or {}
+        for host, variables in (group.get("hosts") or {}).items():
+            yield str(host), variables or {}
+
+
+def places(environment: Environment) -> dict[str, tuple[str, str]]:
+    """The hosts of hosts.yml, each with its address, if it has one, and how it is reached; no vault is opened."""
+    groups = dict(below(hosts_file(environment)))
+    everywhere = (groups.get("all", {}).get("vars") or {}).get("ansible_connection", "ssh")
+    found: dict[str, dict[str, Any]] = {}
+    for group in groups.values():
+        for host, variables in (group.get("hosts") or {}).items():
+            found.setdefault(str(host), {}).update({**(group.get("vars") or {}), **(variables or {})})
+    return {
+        host: (str(variables.get("ansible_host", "")), str(variables.get("ansible_connection", everywhere)))
+        for host, variables in found.items()
+    }
 
 
 def is_encrypted(path: Path) -> bool:
@@ -167,10 +219,6 @@ def load(environment: Environment) -> Inventory:
             f"The vault's password is read from {environment.vault_password_file}, or $ANSIBLE_VAULT_PASSWORD_FILE."
         )
         raise RefusedError([*unreadable, *([way_out] if any("encrypted" in line for line in unreadable) else [])])
-    try:
-        yaml.safe_load((environment.folder / "hosts.yml").read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise RefusedError([f"{environment.folder / 'hosts.yml'}: {' '.join(str(error).split())}"]) from None
     manager = InventoryManager(loader=loader, sources=[str(environment.folder)])
     variables = VariableManager(loader=loader, inventory=manager)
     groups = {name: [host.name for host in group.get_hosts()] for name, group in manager.groups.items()}

@@ -64,7 +64,9 @@ def asked(answers: Answers) -> Answers:
     if not sys.stdin.isatty():
         raise RefusedError([f"--{OPTIONS.get(name, name)} is missing: {QUESTIONS[name]}." for name in missing])
     for name in [name for name in QUESTIONS if not getattr(answers, name)]:
-        given = typer.prompt(QUESTIONS[name], default="" if name not in REQUIRED else None, show_default=False)
+        given = typer.prompt(
+            QUESTIONS[name], default="" if name not in REQUIRED else None, show_default=False, err=True
+        )
         value: Any = tuple(given.split()) if isinstance(getattr(answers, name), tuple) else given
         answers = replace(answers, **{name: value})
     return answers
@@ -78,9 +80,11 @@ def host_and_address(text: str) -> tuple[str, str]:
     """
     host, _, address = text.partition("=")
     try:
-        ipaddress.ip_address(address)
+        ipaddress.IPv4Address(address)
     except ValueError:
-        raise RefusedError([f"{text!r}: a host is written as HOST=ADDRESS, as db1.example.com=10.0.0.11"]) from None
+        # The example makes networks of addresses, by /32.
+        wanted = "a host is written as HOST=ADDRESS, as db1.example.com=10.0.0.11, and its address is one of IPv4"
+        raise RefusedError([f"{text!r}: {wanted}"]) from None
     if not HOST.fullmatch(host):
         raise RefusedError([f"{text!r}: a host's name is lower-case letters, digits, - and ."])
     return host, address
@@ -92,6 +96,8 @@ def hosts_file(answers: Answers) -> str:
         "postgresql": [answers.primary, *answers.replicas],
         "backup_repository": [answers.repository],
         "pgbouncer": [answers.pooler],
+        # As in the example: who keeps the backups watches the others.
+        "monitoring": [answers.repository],
     }
     places = {host: address for texts in groups.values() for host, address in map(host_and_address, texts)}
     variables: dict[str, str] = {"ansible_user": answers.user}
@@ -116,15 +122,14 @@ def hosts_file(answers: Answers) -> str:
     return text.replace(": null\n", ":\n")
 
 
-def set_variable(path: Path, name: str, value: object) -> None:
-    """Give a variable of a file another value; what stands around it is kept.
+def set_variable(path: Path, name: str, value: str) -> None:
+    """Give a variable of a file another value, as YAML; what stands around it is kept.
 
     Raises:
         RefusedError: the example does not have it in one line.
     """
     text = path.read_text(encoding="utf-8")
-    line = f"{name}: {value if isinstance(value, str) else json.dumps(value).replace(chr(34), '')}"
-    changed, count = re.subn(rf"(?m)^{name}: .*$", lambda _: line, text)
+    changed, count = re.subn(rf"(?m)^{name}: .*$", lambda _: f"{name}: {value}", text)
     if count != 1:
         raise RefusedError([f"{path} has no line for {name}: the example has changed."])
     path.write_text(changed, encoding="utf-8")
@@ -139,9 +144,12 @@ def write(environment: Environment, answers: Answers) -> None:
     pooler = f"{host_and_address(answers.pooler)[1]}/32"
     set_variable(variables / "all/common.yml", "common_environment", environment.name)
     set_variable(variables / "all/postgresql.yml", "postgresql_primary", host_and_address(answers.primary)[0])
-    set_variable(variables / "postgresql/mltrading.yml", "mltrading_client_networks", [pooler, *answers.clients])
-    access = variables / "postgresql/postgresql_access.yml"
-    set_variable(access, "postgresql_access_monitor_networks", list(answers.monitoring))
+    clients = f"[{', '.join([pooler, *answers.clients])}]"
+    set_variable(variables / "postgresql/mltrading.yml", "mltrading_client_networks", clients)
+    # The servers ask each other for the use of their indexes, so what the example adds stays.
+    access, watchers = variables / "postgresql/postgresql_access.yml", "postgresql_access_monitor_networks"
+    servers = "postgresql_access_replication_networks"
+    set_variable(access, watchers, f'"{{{{ {list(answers.monitoring)} + {servers} }}}}"')
 
 
 def make_secrets(environment: Environment) -> None:
@@ -159,7 +167,7 @@ def make_secrets(environment: Environment) -> None:
     vault.write_text(text, encoding="utf-8")
 
 
-def init(name: str, answers: Answers) -> int:
+def init(name: str, answers: Answers, *, as_json: bool = False) -> int:
     """Describe a new environment, and check it; returns the exit code."""
     project = project_of(Path.cwd())
     if not NAME.fullmatch(name):
@@ -180,8 +188,13 @@ def init(name: str, answers: Answers) -> int:
     if wrong:
         shutil.rmtree(environment.folder)
         raise RefusedError([*wrong, f"inventories/{name} was not made."])
+    password = environment.vault_password_file
+    if as_json:
+        made = {"environment": name, "folder": str(environment.folder), "vault_password_file": str(password)}
+        typer.echo(json.dumps(made, indent=2))
+        return DONE
     typer.echo(
-        f"inventories/{name} is made, with a vault of its own. Its password is in {environment.vault_password_file}:\n"
+        f"inventories/{name} is made, with a vault of its own. Its password is in {password}:\n"
         f"keep a copy elsewhere, as without it no backup can be read.\n"
         f"Next: mldb plan {name}, and then mldb apply {name}."
     )

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,12 @@ KINDS = {
     "systemd_service": "services",
     "service": "services",
 }
-FILES = {"copy", "template", "file", "assemble", "lineinfile", "unarchive"}
+FILES = {"host_files", "copy", "template", "file", "assemble", "lineinfile", "unarchive"}
+# What a standby must have no less of than its primary (roles/postgresql/files/pending_settings.sql).
+GUARDED = re.compile(
+    r"(?P<side>[-+])\s*(?P<name>max_(connections|worker_processes|wal_senders|prepared_transactions|locks_per_transaction))"
+    r"\s*=\s*'?(?P<value>\d+)"
+)
 SETTING = re.compile(r"[-+]\s*([a-z_.]+)\s*=")
 
 
@@ -80,21 +85,37 @@ def steps(recap: Recap) -> list[Step]:
     return made
 
 
-def taken_up(steps_made: list[Step], contexts: dict[str, dict[str, str]], primary: str) -> list[str]:
+def shrinks(steps_made: list[Step], host: str) -> bool:
+    """Whether a host's settings files lower what a standby must have no less of than its primary."""
+    sides: dict[str, dict[str, int]] = {"-": {}, "+": {}}
+    for step in steps_made:
+        for line in step.get("why", []) if step["host"] == host and step["kind"] == "settings" else []:
+            said = GUARDED.match(line)
+            if said:
+                sides[said["side"]][said["name"]] = int(said["value"])
+    return any(value < sides["-"].get(name, value) for name, value in sides["+"].items())
+
+
+def taken_up(
+    steps_made: list[Step], contexts: dict[str, dict[str, str]], primary: str, waiting: Collection[str] = ()
+) -> list[str]:
     """What the servers do to take their settings up, in the order in which it is done; pg_settings.context says what.
 
-    A restart goes over the standbys first and the primary last, but for what a standby must not have less of: where
-    that is lowered, the primary goes first (roles/postgresql/tasks/restart.yml).
+    A restart goes over the standbys first and the primary last; a standby that gets less of what it must have no less
+    of than its primary goes after it (roles/postgresql/tasks/restart.yml). `waiting` are those that are not restarted.
     """
     by_host: dict[str, set[str]] = {}
     for step in steps_made:
         by_host.setdefault(step["host"], set()).update(step.get("settings", []))
+    turns = {host: 1 if host == primary else 2 * shrinks(steps_made, host) for host, names in by_host.items() if names}
     lines = []
-    for host in sorted((host for host, names in by_host.items() if names), key=lambda host: (host == primary, host)):
+    for host in sorted(turns, key=lambda host: (turns[host], host)):
         known = contexts.get(host) or {}
         restart = sorted(name for name in by_host[host] if known.get(name) == "postmaster")
         if not known:
             lines.append(f"{host}: starts, with the settings as they are then")
+        elif restart and host in waiting:
+            lines.append(f"{host}: reload; {', '.join(restart)} waits for mldb apply --restart")
         elif restart:
             lines.append(f"{host}: restart, for {', '.join(restart)}")
         else:

@@ -7,6 +7,7 @@ that nobody else reads and that ends with the run. The caller gets the events, a
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 import tempfile
@@ -125,7 +126,7 @@ def play(run: Run, on_event: Callable[[Event], None]) -> Ended:
                 inventory=str(run.environment.folder),
                 # Always there, so that the process can be told by it.
                 extravars={**run.variables, "mldb_run": Path(folder).name},
-                cmdline=" ".join(f"'{argument}'" for argument in run.arguments()),
+                cmdline=shlex.join(run.arguments()),
                 envvars=settings(run.environment.project),
                 event_handler=take,
                 cancel_callback=interruption.is_over,

@@ -6,12 +6,15 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from getpass import getuser
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 from rich.console import Console
@@ -23,6 +26,9 @@ from mltrading_db.cli.history import Record
 from mltrading_db.cli.inventory import Inventory
 from mltrading_db.cli.masks import Masker
 from mltrading_db.cli.runner import Event, Run, play
+
+# The playbooks that run all roles.
+ALL_ROLES = {"site", "rebuild_host"}
 
 
 @dataclass
@@ -39,6 +45,7 @@ class Session:
     verbosity: int = 0
     recaps: dict[str, Recap] = field(default_factory=dict)
     interrupted: bool = False
+    refused: bool = False
 
     def run(  # noqa: PLR0913  # what ansible-playbook takes
         self,
@@ -73,39 +80,72 @@ class Session:
             raise RefusedError(said, FAILED if recap.hosts else REFUSED)
         return recap
 
-    def audit(self, recap: Recap, *, whole: bool = False, accept: bool = False) -> None:
-        """Leave a line on every host that the run got to; the hosts are held to what a run of all roles has made."""
+    def change(  # noqa: PLR0913  # what ansible-playbook takes, and what is insisted on
+        self,
+        playbook: str,
+        variables: Mapping[str, object] | None = None,
+        *,
+        limit: str = "",
+        tags: str = "",
+        older: bool = False,
+        absent: bool = False,
+    ) -> Recap:
+        """Look at the hosts, run a playbook that changes them, and leave a line on each, however it ends.
+
+        Without a run of all roles (ALL_ROLES without tags) a host gets no first accepted state. `older` insists on a
+        checkout that is older than the hosts; `absent` goes on without hosts that do not answer. What was refused, or
+        stopped before the first change, is in the recap.
+        """
+        insisted = {"check_hosts_older": older, "check_hosts_absent": absent, "check_hosts_run": runs_here()}
+        hosts = self.run("check_hosts", insisted, limit=limit)
+        if self.code():
+            self.refused = True
+            return hosts
+        try:
+            return self.run(playbook, variables, limit=limit, tags=tags)
+        finally:
+            if playbook in self.recaps:
+                self.audit(self.recaps[playbook], whole=playbook in ALL_ROLES and not tags, older=older)
+
+    def audit(self, recap: Recap, *, whole: bool = False, accept: bool = False, older: bool = False) -> None:
+        """Leave a line on every host that the run got to; the hosts are held to what the run has made."""
         for name, host in recap.hosts.items():
             if host.unreachable:
                 self.console.print(f"{name} did not answer, and has no line of this run.", markup=False)
-        reached = [name for name, host in recap.hosts.items() if not host.unreachable]
+        reached = {name: host for name, host in recap.hosts.items() if not host.unreachable}
         if not reached:
             return
+        wholly = {name: whole and not self.interrupted and not host.failed for name, host in reached.items()}
         entries = {
             name: {
                 "at": datetime.now(UTC).isoformat(timespec="seconds"),
                 "command": f"{self.command} --accept" if accept else self.command,
                 **provenance(self.environment),
-                "ended": "stopped" if self.interrupted else "failed" if recap.hosts[name].failed else "well",
+                **({"whole": True} if wholly[name] else {}),
+                **({"older": True} if older else {}),
+                "ended": "stopped" if self.interrupted else "failed" if host.failed else "well",
                 "changed": [
                     f"{change.role}: {change.task}{f' ({change.what})' if change.what else ''}"
                     for change in recap.changes
                     if change.host == name
                 ],
             }
-            for name in reached
+            for name, host in reached.items()
         }
-        variables = {
-            "record_run_entries": entries,
-            "record_run_whole": whole and not self.interrupted,
-            "record_run_accept": accept,
-        }
-        self.run("record_run", variables, limit=":".join(reached), quiet=True)
+        # A variable would be taken for a template, and this holds what hosts have said.
+        with tempfile.TemporaryDirectory(prefix="run-", dir=self.environment.state) as folder:
+            file = Path(folder) / "entries.json"
+            text = {name: {"entry": entry, "whole": wholly[name]} for name, entry in entries.items()}
+            file.write_text(json.dumps(text, ensure_ascii=False), encoding="utf-8")
+            variables = {"record_run_file": str(file), "record_run_accept": accept, "record_run_by": runs_here()}
+            self.run("record_run", variables, limit=":".join(reached), quiet=True)
 
     def code(self) -> int:
         """The exit code of what has been run."""
         if self.interrupted:
             return INTERRUPTED
+        if self.refused:
+            return REFUSED
         return FAILED if any(recap.failures for recap in self.recaps.values()) else DONE
 
     def finish(
@@ -113,6 +153,16 @@ class Session:
     ) -> int:
         """Keep what came of it, print it where it is for a program, and return the exit code."""
         code = self.code() if code is None else code
+        result = self.keep(recap, check=check, more=more or {}, code=code)
+        if self.as_json:
+            sys.stdout.write(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+        else:
+            end = f"{show.counts(recap)}. The record: {self.record.folder}"
+            self.console.print(end, style="dim", soft_wrap=True, markup=False)
+        return code
+
+    def keep(self, recap: Recap, *, check: bool, more: Mapping[str, Any], code: int) -> dict[str, Any]:
+        """Keep what came of it; returns it."""
         result = {
             "command": self.command,
             "environment": self.environment.name,
@@ -123,15 +173,10 @@ class Session:
             **provenance(self.environment),
             **recap.as_json(),
             "failures": [vars(failure) for failure in self.failures()],
-            **(more or {}),
+            **more,
         }
         self.record.write_result(result)
-        if self.as_json:
-            sys.stdout.write(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
-        else:
-            end = f"{show.counts(recap)}. The record: {self.record.folder}"
-            self.console.print(end, style="dim", soft_wrap=True, markup=False)
-        return code
+        return result
 
     def failures(self) -> list[Failure]:
         """The failures of all playbooks that were run."""
@@ -142,7 +187,7 @@ class Session:
         if not self.as_json:
             show.outcome(self.console, recap, check=check, interrupted=self.interrupted)
             for failure in self.failures():
-                self.console.print(show.failure(failure, self.environment.name))
+                self.console.print(show.failure(failure, self.environment.name, self.command))
         return self.finish(recap, check=check)
 
 
@@ -151,6 +196,11 @@ def git(environment: Environment, *arguments: str) -> str:
     asked = ["git", "-C", str(environment.project), *arguments]
     done = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603  # our own arguments
     return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def runs_here() -> str:
+    """Who holds the hosts while a run changes them: one user of one controller, whose own lock tells the runs apart."""
+    return f"{getuser()}@{gethostname()}"
 
 
 def provenance(environment: Environment) -> dict[str, Any]:
@@ -185,7 +235,13 @@ def session(command: str, name: str, *, as_json: bool = False, verbosity: int = 
         for left in environment.state.glob("run-*"):
             shutil.rmtree(left)
         with Record(environment, command.split(maxsplit=1)[0]) as record:
-            yield Session(command, environment, inventory, masker, record, console, as_json, verbosity)
+            made = Session(command, environment, inventory, masker, record, console, as_json, verbosity)
+            try:
+                yield made
+            except RefusedError as error:
+                last = list(made.recaps.values())[-1:] or [Recap()]
+                made.keep(last[0], check=False, more={"refused": error.problems}, code=error.code)
+                raise
 
 
 def confirm(environment: Environment, given: str, what: str) -> None:
@@ -197,6 +253,8 @@ def confirm(environment: Environment, given: str, what: str) -> None:
     if not environment.asks_for_its_name or given == environment.name:
         return
     if not given and sys.stdin.isatty():
-        given = Console(highlight=False).input(f"{what} Type its name, {environment.name}, to go on: ").strip()
+        given = (
+            Console(highlight=False, stderr=True).input(f"{what} Type its name, {environment.name}, to go on: ").strip()
+        )
     if given != environment.name:
         raise RefusedError([f"{what} Confirm it by its name: --confirm {environment.name} (given: {given!r})."])

@@ -108,7 +108,7 @@ def changes(found: Sequence[Change], check: bool) -> RenderableType:
     return Group(*lines)
 
 
-def failure(found: Failure, environment: str) -> RenderableType:
+def failure(found: Failure, environment: str, command: str) -> RenderableType:
     """A failure as one block: the task, the host, the reason and the way out."""
     table = Table.grid(padding=(0, 1))
     table.add_column(style="bold", no_wrap=True)
@@ -117,7 +117,7 @@ def failure(found: Failure, environment: str) -> RenderableType:
         "task": f"{found.role}: {found.task}" if found.role else found.task,
         "host": found.host,
         "reason": found.reason,
-        "way out": found.way_out(environment),
+        "way out": found.way_out(environment, command),
         "written in": found.path,
     }
     for name, value in rows.items():

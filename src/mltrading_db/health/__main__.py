@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -30,7 +31,11 @@ def main(arguments: list[str] | None = None) -> int:
         # Matplotlib takes its time to import.
         from mltrading_db.health.page import rendered  # noqa: PLC0415
 
-        options.output.write_text(rendered(environment), encoding="utf-8")
+        text = rendered(environment)
+        # It shows statements and names: nobody else reads it, from its first byte on.
+        options.output.unlink(missing_ok=True)
+        with open(os.open(options.output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
         return 0
     Console(width=table.WIDTH, highlight=False, soft_wrap=False).print(table.shown(environment))
     return EXIT_CODES[environment.state]

@@ -60,7 +60,8 @@ class Environment:
     @property
     def state(self) -> str:
         """The state of all together."""
-        states = {host.state for host in self.hosts} | ({"critical"} if self.jobs_of_nobody() else set())
+        wrong = self.jobs_of_nobody() or self.primaries_wrong()
+        states = {host.state for host in self.hosts} | ({"critical"} if wrong else set())
         return next((state for state in PROBLEMS if state in states), "ok" if states else "unknown")
 
     @property
@@ -72,6 +73,15 @@ class Environment:
     def primary(self) -> Host | None:
         """The host that takes writes."""
         return next((host for host in self.hosts if host.role == "primary"), None)
+
+    def primaries_wrong(self) -> str:
+        """What is wrong with who takes writes, a sentence; empty where it is one server, or none has standbys."""
+        primaries = [host.name for host in self.hosts if host.role == "primary"]
+        if len(primaries) > 1:
+            return f"{len(primaries)} servers take writes: {', '.join(primaries)}"
+        silent = [host for host in self.hosts if host.role == "unknown"]
+        standbys = [host for host in self.hosts if host.role == "standby"]
+        return "no server takes writes" if standbys and not primaries and not silent else ""
 
     def check_names(self) -> dict[str, str]:
         """The title of each check by its name, in the order of the hosts' own lists."""
@@ -104,6 +114,15 @@ class Environment:
                 "no standby, the primary can make the dump: postgresql_dump_runs_on."
             )
             yield Problem(", ".join(hosts), "critical", "job_of_nobody", "A job that no host runs", text, do)
+        if self.primaries_wrong():
+            hosts = [host.name for host in self.hosts if host.role in ("primary", "standby")]
+            do = (
+                "Of two primaries stop one before their data differ further; docs/operations/promote_replica.md has "
+                "how one becomes a standby again, and how a standby becomes the primary."
+            )
+            yield Problem(
+                ", ".join(hosts), "critical", "primaries", "One server takes writes", self.primaries_wrong(), do
+            )
         for host in self.hosts:
             if host.problem:
                 do = "See whether the host runs and can be reached; playbooks/site.yml installs what a new one lacks."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -49,6 +49,8 @@ STYLE: dict[RcKeyType, Any] = {
 WIDTH, HEIGHT = 5.4, 2.3
 # Letters of a legend that fit beside each other, and how many times higher a level may be to be drawn.
 LEGEND_LETTERS, NEAR = 62, 3
+# The height of a line of a legend.
+LEGEND_LINE = 0.19
 HOUR, DAY, MINUTE = 3600, 86400, 60
 Points = list[tuple[float, float]]
 
@@ -138,10 +140,25 @@ def time_axis(axes: Axes) -> None:
 def legend(axes: Axes) -> None:
     """Above the picture, where it hides nothing, in as many columns as its names leave room for."""
     handles, names = axes.get_legend_handles_labels()
-    columns = max(1, LEGEND_LETTERS // (max(map(len, names), default=1) + 5))
     axes.legend(
-        handles, names, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, borderaxespad=0.1, handlelength=1.2
+        handles,
+        names,
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=columns(names),
+        borderaxespad=0.1,
+        handlelength=1.2,
     )
+
+
+def columns(names: Iterable[str]) -> int:
+    """How many columns of a legend's names fit."""
+    return max(1, LEGEND_LETTERS // (max(map(len, names), default=1) + 5))
+
+
+def height_for(names: Collection[str]) -> float:
+    """The height of a picture with these names in its legend, whose lines take no room from the lines below."""
+    return HEIGHT + LEGEND_LINE * (-(-len(names) // columns(names)) - 1 if names else 0)
 
 
 def scale(unit: str, highest: float) -> float:
@@ -166,7 +183,7 @@ def lines(label: str, series: dict[str, Points], unit: str, level: float | None 
     near = level is not None and (below or level <= NEAR * highest)
     top = max([highest, *([level] if near and level is not None else [])])
     divisor = scale(unit, top)
-    with picture(label) as (axes, done):
+    with picture(label, height_for(series)) as (axes, done):
         for name, points in series.items():
             axes.plot(
                 [moment(time) for time, _ in points], [value / divisor for _, value in points],
@@ -218,9 +235,10 @@ def errors_by_hour(rows: list[Row], most: int = 5) -> str:
         totals[row["error_type"]] = totals.get(row["error_type"], 0) + row["errors"]
     frequent = sorted(totals, key=lambda name: -totals[name])[:most]
     hours = sorted({hour_of(row) for row in rows})
-    with picture("Errors by hour") as (axes, done):
+    names = [*frequent, *(["others"] if len(totals) > most else [])]
+    with picture("Errors by hour", height_for(names)) as (axes, done):
         below = [0] * len(hours)
-        for name in [*frequent, *(["others"] if len(totals) > most else [])]:
+        for name in names:
             counts = [
                 sum(row["errors"] for row in rows if hour_of(row) == hour
                     and (row["error_type"] == name or (name == "others" and row["error_type"] not in frequent)))

@@ -12,13 +12,22 @@ from jinja2 import PackageLoader
 from markupsafe import Markup, escape
 
 from mltrading_db.health import charts
-from mltrading_db.health.answers import PROBLEMS, Environment, Host
+from mltrading_db.health.answers import PROBLEMS, Environment, Host, Row
 
 # Commands and paths in what there is to do.
 CODE = re.compile(
     r"(health --check \w+|dbjob \w+|(?:playbooks|docs)/[\w/]+\.\w+|/(?:etc|var)/[\w./-]*\w|pg_\w+\(\w*\))"
 )
 MOST_INDEXES, MOST_LINES = 14, 6
+# What is told at a glance, by check; and what is told of each host.
+GLANCE = {
+    "database_size": "Largest database", "connections": "Connections", "query_time": "Slowest operation",
+    "error_rate": "Operations that fail", "replication_lag_bytes": "Standby behind", "archive_age": "WAL not archived",
+    "backup_age": "Last backup", "drill_age": "Last restore drill",
+}  # fmt: skip
+OF_HOST = {"connections": "connections", "disk": "disk"}
+ORDER = ("critical", "unknown", "warning", "ok")
+STANDBY_PREFIX = "replica_"
 WORDS = {"not_configured": "not configured", "no_data": "no data", "info": "info"}
 
 
@@ -48,12 +57,12 @@ def word(state: str) -> str:
 
 
 def series(host: Host, name: str, *, prefix: str = "") -> dict[str, charts.Points]:
-    """What the history of a host has of a check: points by item, the largest last values first."""
+    """What the history of a host has of a check: points by item."""
     found: dict[str, charts.Points] = {}
     for sample in host.history:
         for item, value in sample["values"].get(name, {}).items():
             found.setdefault(f"{prefix}{item}", []).append((sample["time"], value))
-    return dict(sorted(found.items(), key=lambda pair: -pair[1][-1][1])[:MOST_LINES])
+    return found
 
 
 def drawn(title: str, caption: str, svg: str | None, missing: str) -> Picture:
@@ -67,8 +76,15 @@ def over_time(hosts: list[Host], name: str, title: str, caption: str) -> Picture
     found: dict[str, charts.Points] = {}
     for host in hosts:
         found |= series(host, name, prefix=f"{host.name} " if many else "")
-    found = dict(list(found.items())[:MOST_LINES])
     check = next((one for host in hosts if (one := host.check(name))), None)
+    # The worst of all hosts, by their last values; how many there are besides is said.
+    outward = 1 if check and check["below"] else -1
+    left_out = max(0, len(found) - MOST_LINES)
+    worst = sorted(found, key=lambda name: outward * found[name][-1][1])[:MOST_LINES]
+    # By name, so that a host has the same colour in each picture.
+    found = {name: found[name] for name in sorted(worst)}
+    if left_out:
+        caption = f"{caption} The {MOST_LINES} worst; {left_out} more are not drawn."
     if check is None or not found:
         state = "The job health_history has not collected any value yet."
         if check is not None and check["state"] == "not_configured":
@@ -86,16 +102,17 @@ def pictures_of_load(environment: Environment) -> list[Picture]:
     errors = primary.rows("errors_by_hour") if primary else []
     return [
         drawn(
-            "Query time by hour", "What the application logged, all operations together; times in UTC.",
+            "Query time by hour",
+            f"Of the {sum(row['calls'] for row in performance):,} operations that were logged; times in UTC.",
             charts.times_by_hour(performance) if performance else None, "No operation was logged in 24 hours.",
         ),
         drawn(
-            "Errors by hour", "By type, from error_logs.",
+            "Errors by hour", f"By type, from error_logs: {sum(row['errors'] for row in errors):,} in 24 hours.",
             charts.errors_by_hour(errors) if errors else None, "No error was logged in 24 hours.",
         ),
         over_time(hosts, "connections", "Connections in use", "Of those that max_connections leaves to clients."),
         over_time(hosts, "index_hit_ratio", "Index pages found in memory",
-                  "Since the last reset; below 95 % needs a look."),
+                  "Of the hour before each point; below 95 % needs a look."),
     ]  # fmt: skip
 
 
@@ -128,23 +145,95 @@ def pictures_of_safety(environment: Environment) -> list[Picture]:
     ]
 
 
+def normalized(name: str) -> str:
+    """A host's name as a standby tells it to its primary: roles/postgresql_replica/vars/main.yml."""
+    return re.sub(r"[^a-z0-9]", "_", name.lower())
+
+
+def row_of(host: Host, rows: list[Row]) -> Row | None:
+    """The row that a primary has of a standby, by its whole name."""
+    names = {normalized(host.name), f"{STANDBY_PREFIX}{normalized(host.name)}"}
+    return next((row for row in rows if normalized(row["item"]) in names), None)
+
+
+def link(host: Host, primaries: list[Host]) -> str:
+    """How a host hangs on the primary: in words, of which none is a guess."""
+    if host.role != "standby":
+        return {"no server": "jobs only", "primary": "another primary"}.get(host.role, "no answer")
+    if len(primaries) != 1:
+        return "of which primary is not known" if primaries else "without a primary"
+    lag = primaries[0].check("replication_lag_bytes")
+    if lag is None or lag["state"] == "unknown":
+        return "no lag known"
+    found = row_of(host, lag["rows"])
+    if found is None:
+        return "not connected"
+    # Of a standby that has stopped replaying, only its own value grows.
+    times = [row_of(host, primaries[0].rows("replication_lag_seconds")), *host.rows("replication_lag_seconds")[:1]]
+    known = [row["value"] for row in times if row and row["value"] is not None]
+    late = f" and {charts.seconds_text(max(known))}" if known else ""
+    return f"{charts.bytes_text(found['value'])}{late} behind"
+
+
 def topology(environment: Environment) -> dict[str, Any]:
-    """The primary, and the other hosts with how far behind they are."""
-    primary = environment.primary
-    behind = {row["item"]: row for row in (primary.rows("replication_lag_bytes") if primary else [])}
-    others = []
+    """The primary, and the other hosts with how they hang on it."""
+    primaries = [host for host in environment.hosts if host.role == "primary"]
+    first = primaries[0] if primaries else None
+    others = [{"host": host, "link": link(host, primaries)} for host in environment.hosts if host is not first]
+    return {"primary": first, "others": others}
+
+
+def glance(environment: Environment) -> list[dict[str, str]]:
+    """The numbers to begin with: of each check the worst that a host says; what no host has is left out."""
+    found = []
+    for name, title in GLANCE.items():
+        checks = [check for host in environment.hosts if (check := host.check(name)) and check["state"] in ORDER]
+        if checks:
+            least = min if checks[0]["below"] else max
+            rank = min(ORDER.index(check["state"]) for check in checks)
+            worst = least(
+                (check for check in checks if ORDER.index(check["state"]) == rank), key=lambda one: one["value"] or 0
+            )
+            value = "?" if worst["state"] == "unknown" else "none" if worst["value"] is None else worst["shown"]
+            found.append({"title": title, "shown": value, "state": worst["state"], "text": worst["text"]})
+    return found
+
+
+def facts(host: Host) -> str:
+    """What a host's card says of it."""
+    checks = ((label, host.check(name)) for name, label in OF_HOST.items())
+    return ", ".join(f"{label} {check['shown']}" for label, check in checks if check and check["state"] in ORDER)
+
+
+def backups(environment: Environment) -> list[dict[str, str]]:
+    """The backups of every repository, the newest first, as a person reads them."""
+    rows = [(host.name, row) for host in environment.hosts for row in host.rows("backups")]
+    return [
+        {
+            "host": name, "label": row["item"], "type": row["type"], "detail": row["detail"],
+            "when": when(datetime.fromisoformat(row["started"]).timestamp()),
+            "took": charts.seconds_text(row["duration_seconds"]),
+            "database": charts.bytes_text(row["database_bytes"]), "kept": charts.bytes_text(row["repository_bytes"]),
+        }
+        for name, row in sorted(rows, key=lambda pair: str(pair[1]["started"]), reverse=True)
+    ]  # fmt: skip
+
+
+def drills(environment: Environment) -> list[str]:
+    """What the last drill of every repository measured, a sentence each."""
+    said = []
     for host in environment.hosts:
-        if host is primary:
-            continue
-        bytes_row = next(
-            (row for item, row in behind.items() if host.name in item),
-            next(iter(host.rows("replication_lag_bytes")), None),
-        )
-        seconds_row = next(iter(host.rows("replication_lag_seconds")), None)
-        lag = "" if bytes_row is None else charts.bytes_text(bytes_row["value"])
-        late = "" if seconds_row is None or seconds_row["value"] is None else charts.seconds_text(seconds_row["value"])
-        others.append({"host": host, "lag": lag, "late": late})
-    return {"primary": primary, "others": others}
+        for row in host.rows("drills"):
+            at = when(datetime.fromisoformat(row["finished"]).timestamp())
+            point, took = row["recovery_point_seconds"], row["recovery_time_seconds"]
+            if row["ok"] and point is not None and took is not None:
+                said.append(
+                    f"The restore drill on {host.name} at {at}: back after {charts.seconds_text(took)} (recovery time),"
+                    f" with all but the last {charts.seconds_text(point)} (recovery point)."
+                )
+            else:
+                said.append(f"The restore drill on {host.name} at {at} did not find all well.")
+    return said
 
 
 def jobs(environment: Environment) -> list[dict[str, Any]]:
@@ -157,10 +246,14 @@ def jobs(environment: Environment) -> list[dict[str, Any]]:
             rows = [row for row in (did.get(name), late.get(name)) if row]
             state = next((state for state in PROBLEMS if state in {row["state"] for row in rows}), "ok")
             said = did[name]["detail"] if name in did else "has not run yet"
-            detail, overdue = late.get(name, {}).get("detail", ""), late.get(name, {}).get("value") or 0
+            # "last started 2026-11-24T02:15:04+00:00"
+            started = late.get(name, {}).get("detail", "").removeprefix("last started ")
+            if started[:1].isdigit():
+                started = started[:16].replace("T", " ")
+            overdue = late.get(name, {}).get("value") or 0
             found.append({
                 "host": host.name, "name": name, "state": state, "said": said,
-                "when": detail, "overdue": charts.seconds_text(overdue) if overdue else "",
+                "when": started, "overdue": charts.seconds_text(overdue) if overdue else "",
             })  # fmt: skip
     return sorted(found, key=lambda job: ([*PROBLEMS, "ok"].index(job["state"]), job["host"], job["name"]))
 
@@ -173,13 +266,17 @@ def rendered(environment: Environment) -> str:
     templates.filters["when"] = when
     templates.filters["word"] = word
     templates.filters["with_code"] = with_code
+    templates.filters["facts"] = facts
     return templates.get_template("page.html.j2").render(
         environment=environment,
         problems=environment.problems(),
+        glance=glance(environment),
         topology=topology(environment),
         load=pictures_of_load(environment),
         data=pictures_of_data(environment),
         safety=pictures_of_safety(environment),
+        backups=backups(environment),
+        drills=drills(environment),
         jobs=jobs(environment),
         checks=[(name, title) for name, title in environment.check_names().items() if has_levels(environment, name)],
     )

@@ -120,5 +120,7 @@ def local(environment: Environment) -> Environment:
         "- {name: PostgreSQL, hosts: 'postgresql:backup_repository:pgbouncer', tasks: []}\n"
     )
     (environment.folder / "hosts.yml").write_text(LOCAL % sys.executable)
-    (environment.folder / "group_vars/all/postgresql.yml").write_text("postgresql_primary: t-db1\n")
+    (environment.folder / "group_vars/all/postgresql.yml").write_text(
+        "postgresql_primary: t-db1\npostgresql_restart_allowed: false\n"
+    )
     return environment

@@ -115,6 +115,17 @@ CASES = [
     var("postgresql_max_conections", "200", "is postgresql_max_connections meant?"),
     var("pgbouncer_poolmode", "session", "is pgbouncer_pool_mode meant?"),
     var("mltradng_database", "mltrading", "is mltrading_database meant?"),
+    Case(
+        "a misspelled key of a host",
+        "hosts.yml",
+        hosts(second="10.99.0.12, postgresql_prot: 5433"),
+        ("postgresql_prot", "5433", "is postgresql_port meant?", "hosts.yml"),
+    ),
+    Case("a file that ends in .yaml", "all/zz.yaml", "mltrading_databas: a\n", ("mltrading_databas", "zz.yaml")),
+    Case("a file without an ending", "all/zz", "mltrading_databas: a\n", ("mltrading_databas", "no role has")),
+    # Parts of a value.
+    var("pgbouncer_databases", "[{name: a, host: b, port: 70000}]", "a port is 1 to 65535", shown="70000"),
+    var("postgresql_access_roles", "[{name: a, networks: [10.0.0.5/24]}]", "host bits set", shown="10.0.0.5/24"),
     # Hosts, groups and environments.
     var("postgresql_primary", "db9.example.net", "no host of this environment"),
     var("postgresql_primary", "t-backup1.example.net", "not in group postgresql"),
@@ -171,6 +182,25 @@ def test_a_wrong_input_is_refused_by_a_line_with_variable_value_and_rule(
     lines = said_about(environment)
     assert [line for line in lines if all(part in line for part in case.says)], lines
     assert not [line for line in lines if "\n" in line]
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        pytest.param("db1: {ansible_host: 10.99.0.77}", id="of a container's name"),
+        pytest.param("db1.staging.example.com: {ansible_host: 10.99.0.77}", id="of another's name, at another address"),
+        pytest.param("monitoring: {ansible_host: 10.99.0.77}", id="of a group's name"),
+    ],
+)
+def test_another_host_of_the_same_name_belongs_to_nobody_else(environment: Environment, put: Change, host: str) -> None:
+    put("hosts.yml", hosts(extra=f"    {host}"))
+    assert [line for line in said_about(environment) if "one environment" in line] == []
+
+
+def test_a_container_of_the_same_name_belongs_to_the_lab(environment: Environment, put: Change) -> None:
+    here = "{ansible_host: 10.99.0.77, ansible_connection: community.docker.docker}"
+    put("hosts.yml", hosts(extra=f"    db1: {here}"))
+    assert [line for line in said_about(environment) if "db1 (10.99.0.77): it belongs to lab" in line]
 
 
 def test_there_are_sixty_wrong_inputs() -> None:

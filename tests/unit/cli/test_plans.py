@@ -84,6 +84,24 @@ def test_a_setting_says_whether_it_takes_a_restart_and_the_primary_goes_last(pla
     ]
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "first"),
+    [pytest.param(9, 8, "db1", id="less: the primary"), pytest.param(8, 9, "db2", id="more: the standby")],
+)
+def test_who_is_restarted_first_follows_from_what_a_standby_must_have(before: int, after: int, first: str) -> None:
+    diff = [{"before": f"max_connections = '{before}'\n", "after": f"max_connections = '{after}'\n"}]
+    events = [event("on_ok", host, "Config fragment | Write it", "template", diff=diff) for host in ("db1", "db2")]
+    contexts = {host: {"max_connections": "postmaster"} for host in ("db1", "db2")}
+    lines = plans.taken_up(plans.steps(recap(events)), contexts, "db1")
+    assert lines[0].startswith(f"{first}: restart")
+
+
+def test_a_restart_that_is_not_allowed_is_said_to_wait(plan: plans.Plan) -> None:
+    contexts = {host: {"work_mem": "user", "max_connections": "postmaster"} for host in ("db1", "db2")}
+    lines = plans.taken_up(plan.steps, contexts, "db1", {"db1", "db2"})
+    assert lines[0] == "db2: reload; max_connections waits for mldb apply --restart"
+
+
 def test_a_setting_that_needs_no_restart_takes_a_reload(plan: plans.Plan) -> None:
     contexts = {host: {"work_mem": "user", "max_connections": "sighup"} for host in ("db1", "db2")}
     assert plans.taken_up(plan.steps, contexts, "db1")[0] == "db2: reload, for max_connections, work_mem"
@@ -170,10 +188,29 @@ def test_a_rescued_failure_is_none() -> None:
     assert made.failures == {}
 
 
+def test_a_command_that_failed_says_what_it_said_and_not_that_it_failed() -> None:
+    said = {"msg": "non-zero return code", "stderr": "the disk is full"}
+    made = recap([event("on_failed", "db1", "Try", "ansible.builtin.script", **said)])
+    assert made.failures["db1"].reason == "the disk is full"
+
+
 def test_a_failure_says_the_last_lines_of_its_reason() -> None:
     made = recap([event("on_failed", "db1", "Try", "ansible.builtin.command", stderr="\n".join(map(str, range(50))))])
     assert made.failures["db1"].reason.splitlines()[-1] == "49"
     assert len(made.failures["db1"].reason.splitlines()) < 20
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("apply", "mldb apply lab --tags postgresql."),
+        ("backup", "mldb backup lab."),
+        ("restore", "mldb restore lab and the rest as before."),
+    ],
+)
+def test_the_way_out_of_a_failure_is_the_command_that_failed(command: str, says: str) -> None:
+    made = recap([event("on_failed", "db1", "Try", "ansible.builtin.command", msg="no")])
+    assert says in made.failures["db1"].way_out("lab", command)
 
 
 def test_a_host_that_does_not_answer_has_another_way_out_than_one_that_failed() -> None:
@@ -196,6 +233,51 @@ def test_drift_says_who_is_right_and_both_ways_out() -> None:
     assert [one for one in found if not (one["keep"] and one["undo"] and one["why"] is not None)] == []
     assert "mldb apply ENV --limit db1 --tags postgresql" in [one["undo"] for one in found]
     assert "ALTER SYSTEM RESET the setting, then SELECT pg_reload_conf()" in [one["undo"] for one in found]
+
+
+FRAGMENT = {"path": "/etc/postgresql/15/main/conf.d/10-postgresql.conf", "diff": [SETTINGS]}
+TWICE = [
+    pytest.param("template", FRAGMENT, "setting", "work_mem", id="a setting of a fragment"),
+    pytest.param("template", {"path": "/etc/p.conf"}, "file", "/etc/p.conf", id="a file"),
+    pytest.param(
+        "host_files", {"files": ["/etc/cron.d/a"]}, "cron line", "/etc/cron.d/a: @daily x", id="a line of cron"
+    ),
+    pytest.param("assemble", {"dest": "/etc/postgresql/pg_hba.conf"}, "login rule", "host all", id="a login rule"),
+    pytest.param("postgresql_user", {"item": "reader"}, "role", "reader", id="a role"),
+    pytest.param("postgresql_optimization", {"actions": [INDEX]}, "index", "mltrading: i", id="an index"),
+]
+
+
+@pytest.mark.parametrize(("action", "result", "kind", "name"), TWICE)
+def test_what_a_run_overwrites_is_not_said_again_as_unknown(
+    action: str, result: dict[str, Any], kind: str, name: str
+) -> None:
+    known = drifts.overwritten(recap([event("on_ok", "db1", "Write it", action, **result)]))
+    by_hand = [{"kind": kind, "name": name, "accepted": "as it was", "found": "there"}]
+    [found] = drifts.merged(known, drifts.unknown({"db1": by_hand}))
+    assert found["right"] == "repository"
+    other = drifts.merged(known, drifts.unknown({"db2": by_hand}))
+    assert [one["right"] for one in other] == ["repository", "nobody has said"]
+
+
+def test_another_thing_of_the_same_database_is_said_beside() -> None:
+    known = drifts.overwritten(recap([event("on_ok", "db1", "Make", "postgresql_db", item="mltrading")]))
+    by_hand = [{"kind": "index", "name": "mltrading: mine", "accepted": None, "found": "there"}]
+    assert len(drifts.merged(known, drifts.unknown({"db1": by_hand}))) == 2
+
+
+def test_a_reload_or_restart_that_is_due_is_no_drift_of_its_own() -> None:
+    tasks = ("Service | Reload", "Restart | Restart the primary", "Service | Run the service")
+    events = [event("on_ok", "db1", task, "ansible.builtin.systemd_service", name="x") for task in tasks]
+    assert ["Run the service" in one["name"] for one in drifts.overwritten(recap(events))] == [True]
+
+
+def test_files_that_are_written_together_are_named_and_are_jobs_where_cron_is_among_them() -> None:
+    files = ["/etc/mltrading-db/dump.env", "/etc/cron.d/mltrading-db-dump"]
+    [step] = plans.steps(recap([event("on_ok", "db1", "Jobs | Write", "host_files", files=files)]))
+    assert (step["kind"], step["what"]) == ("jobs", ", ".join(files))
+    [step] = plans.steps(recap([event("on_ok", "db1", "Files | Write", "host_files", files=["/etc/x"])]))
+    assert (step["kind"], step["what"]) == ("files", "/etc/x")
 
 
 def test_every_kind_that_a_host_describes_has_ways_out() -> None:

@@ -28,6 +28,7 @@ def test_a_run_says_what_changed_and_why_and_keeps_it(local: Environment, capsys
     assert len((folder / "events.jsonl").read_text().splitlines()) > 10
 
 
+@pytest.mark.faults
 def test_a_second_run_changes_nothing(local: Environment, capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):
         with session.session("try", local.name) as made:
@@ -39,11 +40,12 @@ def test_a_failure_names_task_host_reason_and_way_out(local: Environment, capsys
     with session.session("try", local.name) as made:
         assert made.end(made.run("try", {"try_fails": True}), check=False) == FAILED
     said = " ".join(capsys.readouterr().out.split())
-    for part in ("Fail on one host", "host t-db1", "reason t-db1: the disk is full", "way out", "mldb apply trial"):
+    for part in ("Fail on one host", "host t-db1", "reason t-db1: the disk is full", "way out", "mldb try trial"):
         assert part in said
     assert "playbooks/try.yml:" in said
 
 
+@pytest.mark.faults
 def test_no_secret_is_said_or_kept(local: Environment, capfd: pytest.CaptureFixture[str]) -> None:
     with session.session("try", local.name, verbosity=3) as made:
         made.end(made.run("try", {"try_fails": True}), check=False)
@@ -55,6 +57,7 @@ def test_no_secret_is_said_or_kept(local: Environment, capfd: pytest.CaptureFixt
     assert [secret for secret in secrets if secret in said + kept] == []
 
 
+@pytest.mark.faults
 def test_nothing_of_ansible_runner_is_left(local: Environment) -> None:
     (local.state / "run-of-a-killed-one/env").mkdir(parents=True)
     with session.session("try", local.name) as made:
@@ -80,6 +83,11 @@ def test_hosts_that_there_are_not_are_refused(local: Environment) -> None:
     with session.session("try", local.name) as made, pytest.raises(RefusedError, match="--limit") as refused:
         made.run("try", limit="db9")
     assert refused.value.code == REFUSED
+
+
+def test_an_apostrophe_in_a_limit_is_a_host_that_there_is_not(local: Environment) -> None:
+    with session.session("try", local.name) as made, pytest.raises(RefusedError, match="--limit"):
+        made.run("try", limit="db9' --check '")
 
 
 def test_a_playbook_that_ansible_cannot_read_says_why(local: Environment) -> None:
@@ -113,6 +121,7 @@ def test_the_history_is_bounded(local: Environment) -> None:
     assert len(history.results(local)) == history.KEPT
 
 
+@pytest.mark.faults
 def test_ctrl_c_stops_and_says_where_each_host_was(local: Environment) -> None:
     code = "import sys; from mltrading_db.cli import session\n"
     code += "with session.session('try', 'trial') as made:\n"

@@ -29,7 +29,18 @@ TRADING = [
         "mltrading_health_checks"
     ]
 ]
-FILES = ("disk", "certificates", "backup_age", "dump_age", "drill_age", "job_failures", "job_overdue")
+FILES = (
+    "backups",
+    "drills",
+    "bloat",
+    "disk",
+    "certificates",
+    "backup_age",
+    "dump_age",
+    "drill_age",
+    "job_failures",
+    "job_overdue",
+)
 OPERATIONS = {"load_core_features": 14, "predict": 54, "dashboard_summary": 72, "fetch_market_data": 426}
 INDEXES = {
     "idx_features_symbol_version_covering": 184_210, "idx_features_symbol_recent": 92_400,
@@ -73,6 +84,7 @@ def by_hour(chance: random.Random) -> dict[str, list[dict[str, Any]]]:
 def server_rows(role: str, chance: random.Random) -> dict[str, list[dict[str, Any]]]:
     """What a server says of itself; the primary has a standby and slots, and fails to archive for a while."""
     primary = role == "primary"
+    standby = "replica_db2" if primary else "this standby"
     slow = "p95 2,102.5 ms, longest 9,310.0 ms, 201 calls, 4 errors"
     found = {
         "connections": [row("clients", 38.6 if primary else 9.1, "76 of 197" if primary else "18 of 197")],
@@ -80,8 +92,8 @@ def server_rows(role: str, chance: random.Random) -> dict[str, list[dict[str, An
         "wraparound": [row("mltrading", 2.1, "45,120,201 transactions")],
         "pending_restart": [row("settings", 0 if primary else 1, "" if primary else "shared_buffers")],
         "replication_links": [row("slot db2" if primary else "receiver", 0, "streaming")],
-        "replication_lag_bytes": [row("db2" if primary else "this standby", 3.2 * MB if primary else 0, "streaming")],
-        "replication_lag_seconds": [row("db2" if primary else "this standby", 0.4 if primary else 0.3, "streaming")],
+        "replication_lag_bytes": [row(standby, 3.2 * MB if primary else 0, "streaming")],
+        "replication_lag_seconds": [row(standby, 0.4 if primary else 0.3, "streaming")],
         "table_hit_ratio": [row("mltrading", 98.7, "31,204,112 reads")],
         "index_hit_ratio": [row("mltrading", 99.6, "92,110,230 reads")],
         "partitions": [row("mltrading feature_engineered_data", 96, "18 partitions, the last ends 2027-03-01")],
@@ -116,6 +128,19 @@ def file_rows(host: str) -> dict[str, list[dict[str, Any]]]:
         found["dump_age"] = [row("dump", 5.7 * 3600, "dump")]
     if host == "backup1":
         found |= {"backup_age": [row("backup_full, backup_diff", 6.9 * 3600, "backup_diff")]}
+        found["backups"] = [
+            {"item": label, "type": kind, "started": datetime.fromtimestamp(NOW - age, UTC).isoformat(),
+             "duration_seconds": took, "database_bytes": int(5.6 * GB), "repository_bytes": int(size), "detail": ""}
+            for label, kind, age, took, size in (
+                ("20261122-013000F_20261124-013000D", "diff", 23_400, 41, 96 * MB),
+                ("20261122-013000F_20261123-013000D", "diff", 109_800, 38, 88 * MB),
+                ("20261122-013000F", "full", 196_200, 312, 1.3 * GB),
+            )
+        ]  # fmt: skip
+        found["drills"] = [{
+            "item": "drill_restore", "finished": datetime.fromtimestamp(NOW - 276_480, UTC).isoformat(), "ok": True,
+            "recovery_point_seconds": 27.4, "recovery_time_seconds": 96.2,
+        }]  # fmt: skip
         found |= {"drill_age": [row("drill_restore", 3.2 * 86400, "drill_restore")]}
     return found
 

@@ -18,8 +18,9 @@ from example import answers
 
 from mltrading_db.health import __main__ as program
 from mltrading_db.health.answers import Environment, read
-from mltrading_db.health.page import rendered, with_code
+from mltrading_db.health.page import glance, rendered, with_code
 
+PROJECT = Path(__file__).resolve().parents[3]
 CHROMIUM = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -106,10 +107,41 @@ def test_the_values_of_the_page_are_those_of_the_answers(page: str, environment:
             assert " ".join(check["text"].split()) in said
 
 
+def test_at_a_glance_is_the_worst_that_a_host_says(environment: Environment) -> None:
+    tiles = {tile["title"]: (tile["shown"], tile["state"]) for tile in glance(environment)}
+    connections = {host.name: host.check("connections") for host in environment.hosts if host.check("connections")}
+    assert len(connections) > 1
+    most = max(connections.values(), key=lambda check: check["value"] if check else 0)
+    assert most
+    assert tiles["Connections"] == (most["shown"], "ok")
+    assert tiles["WAL not archived"] == ("6.87 min", "warning")
+
+
+def test_at_a_glance_a_check_that_cannot_run_is_no_number() -> None:
+    given = answers()
+    check = next(check for check in given["hosts"]["db2"]["checks"] if check["name"] == "connections")
+    check |= {"state": "unknown", "value": None, "shown": "no data"}
+    tiles = {tile["title"]: (tile["shown"], tile["state"]) for tile in glance(read(given))}
+    assert tiles["Connections"] == ("?", "unknown")
+
+
 def test_every_job_is_shown(page: str) -> None:
     said = words(page)
     for name in ("backup_full", "drill_restore", "retention", "health_history"):
         assert name in said
+
+
+def test_backups_are_shown_with_their_size_and_duration_and_the_drill_with_what_it_measured(page: str) -> None:
+    said = words(page)
+    assert "20261122-013000F full 2026-11-22 01:30 UTC 5.2 min 5.6 GB 1.3 GB backup1" in said
+    assert "back after 96 s (recovery time), with all but the last 27 s (recovery point)." in said
+
+
+def test_a_drill_that_failed_is_not_praised() -> None:
+    given = answers()
+    drill = next(check for check in given["hosts"]["backup1"]["checks"] if check["name"] == "drills")
+    drill["rows"] = [drill["rows"][0] | {"ok": False, "recovery_point_seconds": None}]
+    assert "did not find all well" in words(rendered(read(given)))
 
 
 def test_pictures_take_the_pages_colours_and_say_what_they_show(page: str) -> None:
@@ -166,6 +198,16 @@ def test_the_table_ends_with_the_state(
     assert capsys.readouterr().out.startswith(first)
 
 
+def test_a_page_is_for_its_owner_alone_also_where_another_one_was(tmp_path: Path) -> None:
+    file, page = tmp_path / "answers.json", tmp_path / "page.html"
+    file.write_text(json.dumps({"environment": "lab", "hosts": {"db1": EMPTY}}))
+    page.write_text("old")
+    page.chmod(0o644)
+    assert program.main(["page", str(file), str(page)]) == 0
+    assert page.stat().st_mode & 0o777 == 0o600
+    assert "PostgreSQL of lab" in page.read_text()
+
+
 def pixels(path: Path) -> tuple[int, int, list[bytes]]:
     """Width, height and the rows of a PNG of 8 bits a channel, as Chromium writes it."""
     data, at, packed = path.read_bytes(), 8, b""
@@ -182,29 +224,64 @@ def pixels(path: Path) -> tuple[int, int, list[bytes]]:
     return width, height, [raw[row * (size + 1) : (row + 1) * (size + 1)] for row in range(height)]
 
 
-@pytest.mark.parametrize(
-    ("size", "options"),
-    [
-        pytest.param("1240,1400", [], id="light"),
-        pytest.param("1240,1400", ["--blink-settings=preferredColorScheme=0"], id="dark"),
-        pytest.param("500,1400", [], id="on a phone"),
-    ],
-)
-def test_a_browser_shows_the_page(page: str, tmp_path: Path, size: str, options: list[str]) -> None:
+def browse(page: Path, picture: Path, size: str, *options: str) -> str:
+    """Have Chromium draw a page, and return the title that the page's script has given it."""
     browser = shutil.which("chromium")
     assert browser, "chromium is missing: lab/setup installs it"
+    common = [browser, *CHROMIUM, *options, f"--user-data-dir={page.parent / 'profile'}", f"--window-size={size}"]
+    subprocess.run([*common, f"--screenshot={picture}", page.as_uri()], check=True, capture_output=True, timeout=120)
+    dumped = [*common, "--virtual-time-budget=2000", "--dump-dom", page.as_uri()]
+    found = subprocess.run(dumped, check=True, capture_output=True, timeout=120, text=True)
+    title = re.search(r"<title>(.*?)</title>", found.stdout)
+    assert title
+    return title[1]
+
+
+LIGHT, DARK = (0xF5, 0xF6, 0xF8), (0x10, 0x14, 0x1A)
+
+
+@pytest.mark.parametrize(
+    ("options", "background"),
+    [
+        pytest.param([], LIGHT, id="light"),
+        pytest.param(["--blink-settings=preferredColorScheme=0"], DARK, id="dark", marks=pytest.mark.faults),
+    ],
+)
+def test_a_browser_shows_the_page(page: str, tmp_path: Path, options: list[str], background: tuple[int, ...]) -> None:
     file, picture = tmp_path / "page.html", tmp_path / "page.png"
-    # What is wider than the window would be cut off on a phone: the page says so in its title.
-    script = (
-        "<script>document.title = document.documentElement.scrollWidth <= innerWidth ? 'fits' : 'too wide'</script>"
-    )
+    # What is wider than the window would be cut off: the page says so in its title.
+    script = f"<script>document.title = {FITS}</script>"
     file.write_text(page.replace("</body>", f"{script}</body>"))
-    common = [browser, *CHROMIUM, *options, f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={size}"]
-    subprocess.run([*common, f"--screenshot={picture}", file.as_uri()], check=True, capture_output=True, timeout=120)
+    assert browse(file, picture, "1240,1400", *options) == "fits"
     width, height, rows = pixels(picture)
-    assert (width, height) == tuple(map(int, size.split(",")))
+    assert (width, height) == (1240, 1400)
     assert len(set(rows)) > height / 4
-    found = subprocess.run(
-        [*common, "--dump-dom", file.as_uri()], check=True, capture_output=True, timeout=120, text=True
+    # The first row has no filter but "sub" or none at its first pixel, which is the page's own colour.
+    assert tuple(rows[0][1:4]) == background
+
+
+FITS = "document.documentElement.scrollWidth <= innerWidth ? 'fits' : 'too wide'"
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(("wider", "said"), [(False, "390 fits"), (True, "390 too wide")])
+def test_the_page_fits_on_a_phone(page: str, tmp_path: Path, wider: bool, said: str) -> None:
+    # A window of the browser is 500 pixels wide at least, a frame is as narrow as a phone.
+    inner, outer = tmp_path / "page.html", tmp_path / "frame.html"
+    script = f"<script>parent.document.title = innerWidth + ' ' + ({FITS})</script>"
+    if wider:
+        page = page.replace("</main>", '<div style="width: 420px">x</div></main>')
+    inner.write_text(page.replace("</body>", f"{script}</body>"))
+    outer.write_text(
+        f'<title></title><iframe src="{inner.name}" style="width: 390px; height: 844px; border: 0"></iframe>'
     )
-    assert "<title>fits</title>" in found.stdout
+    assert browse(outer, tmp_path / "page.png", "700,900", "--allow-file-access-from-files") == said
+
+
+@pytest.mark.faults
+def test_the_picture_of_the_readme_is_drawn_by_the_script(tmp_path: Path) -> None:
+    drawn = tmp_path / "health.png"
+    subprocess.run([PROJECT / "lab/screenshot", drawn], check=True, capture_output=True, timeout=300)
+    width, height, rows = pixels(drawn)
+    assert (width, height) == pixels(PROJECT / "docs/images/health.png")[:2]
+    assert len(set(rows)) > height / 4

@@ -53,7 +53,8 @@ def test_what_is_no_level_is_refused(given: str) -> None:
     [
         (87.123, "%", "87.1 %"), (0, "%", "0 %"), (5_583_457_485, "bytes", "5.2 GB"), (900, "bytes", "900 B"),
         (26 * 3600, "seconds", "26 h"), (45, "seconds", "45 s"), (1234.5, "ms", "1,234 ms"), (3, "count", "3"),
-        (12, "days", "12 days"), (None, "%", "no data"),
+        (12, "days", "12 days"), (None, "%", "no data"), (-1234.5, "%", "-1,234 %"), (-7200, "seconds", "-2 h"),
+        (-0.25, "%", "-0.25 %"),
     ],
 )  # fmt: skip
 def test_a_value_is_shown_as_a_person_says_it(value: float | None, unit: str, text: str) -> None:
@@ -72,11 +73,29 @@ def test_a_quiet_item_is_shown_and_never_alarms() -> None:
     assert (result.state, result.value, len(result.rows)) == ("ok", 0.5, 2)
 
 
+def test_where_every_row_is_quiet_all_is_well() -> None:
+    check = Check("q", "Q", unit="ms", warning=1, critical=2, quiet=("train",))
+    result = judged(check, [{"item": "train", "value": 900}])
+    assert (result.state, result.value) == ("ok", 900)
+
+
+@pytest.mark.parametrize(
+    ("values", "state"),
+    [
+        pytest.param((99, None), "ok", id="one is idle"), pytest.param((None, None), "no_data", id="all are idle"),
+        pytest.param((None, 93), "warning", id="one is idle and one is bad"),
+    ],
+)  # fmt: skip
+def test_an_idle_database_does_not_hide_how_the_others_do(values: tuple[float | None, ...], state: str) -> None:
+    result = judged(DOWNWARDS, [{"item": str(number), "value": value} for number, value in enumerate(values)])
+    assert result.state == state
+
+
 @pytest.mark.parametrize(
     ("states", "state"),
     [
         (["ok", "warning", "unknown", "critical"], "critical"), (["ok", "warning", "unknown"], "unknown"),
-        (["ok", "warning"], "warning"), (["ok", "no_data", "not_configured", "info"], "ok"), ([], "ok"),
+        (["ok", "warning"], "warning"), (["ok", "no_data", "not_configured", "info"], "ok"), ([], "unknown"),
     ],
 )  # fmt: skip
 def test_critical_outranks_unknown_and_that_a_warning(states: list[str], state: str) -> None:
@@ -143,6 +162,10 @@ def plan(node: str, pages: int, **more: Any) -> dict[str, Any]:
                      ["78 visits to the table for 100 rows: it needs a VACUUM"], id="heap fetches"),
         pytest.param(plan("Index Scan", 50, **{"Index Name": "a"}), {"indexes": ["a"], "buffers": 20},
                      ["reads 50 pages, expected at most 20"], id="more pages"),
+        pytest.param(plan("Index Scan", 214, **{"Index Name": "a"}), {"indexes": ["a"], "pages_per_row": 1.5}, [],
+                     id="pages as its rows need"),
+        pytest.param(plan("Index Scan", 215, **{"Index Name": "a"}), {"indexes": ["a"], "pages_per_row": 1.5},
+                     ["reads 215 pages, expected at most 214"], id="more pages than its rows need"),
     ],
 )  # fmt: skip
 def test_a_plan_is_compared_with_the_expected_one(

@@ -30,10 +30,18 @@ MEASUREMENT: dict[str, Any] = {
     "data": {"rows": 500_000, "symbols": 250},
     "table_bytes": 512 * 1024**2,
     "indexes": [
-        {"name": "idx_small", "bytes": 1024**2, "declared": True},
-        {"name": "idx_large", "bytes": 60 * 1024**2, "declared": True},
-        {"name": "feature_engineered_data_pkey", "bytes": 11 * 1024**2, "declared": False},
+        {"name": "idx_small", "bytes": 1024**2, "declared": True, "build_ms": 1500.0},
+        {"name": "idx_large", "bytes": 60 * 1024**2, "declared": True, "build_ms": 1500.0},
+        {"name": "feature_engineered_data_pkey", "bytes": 11 * 1024**2, "declared": False, "build_ms": None},
     ],
+    "costs": {
+        state: {"refresh_ms": refresh, "rows_per_second": rate, "wal_bytes_a_row": wal}
+        for state, refresh, rate, wal in (
+            ("primary_key", 2000.0, 40_000, 900),
+            ("undeclared", 1200.0, 14_000, 1500),
+            ("declared", 500.0, 6_000, 2600),
+        )
+    },
     "queries": [
         query("Symbol and date, newest 100", "symbol_date", (2400.0, 65_000), (3.5, 360), (0.05, 6)),
         query("Overview of 7 days", "dashboard", (300.0, 65_000), (90.0, 40_000), (0.5, 12)),
@@ -60,6 +68,39 @@ def test_a_query_has_its_times_and_pages_and_how_many_times_less_they_are() -> N
         "Symbol and date, newest 100 2.40 s 3.5 ms 0.05 ms 48,000 x 2.5 s -> 0.000 s",
         "65,000 360 6 10,833 x",
     ]
+
+
+def test_what_each_state_costs_is_said() -> None:
+    lines = [" ".join(line.split()) for line in printed(MEASUREMENT)]
+    assert "inserted rows/s 40,000 14,000 6,000" in lines
+    assert "WAL bytes a row 900 1,500 2,600" in lines
+    assert "refresh of the summary 2.00 s 1.20 s 500 ms" in lines
+    assert "idx_large 60 MB 1.50 s yes" in lines
+
+
+def test_two_measurements_are_held_against_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    second = copy.deepcopy(MEASUREMENT)
+    second["queries"][0]["states"]["declared"]["buffers"] = 9
+    second["costs"]["declared"]["wal_bytes_a_row"] = 1300
+    files = [tmp_path / "first.json", tmp_path / "second.json"]
+    for file, measurement in zip(files, (MEASUREMENT, second), strict=True):
+        file.write_text(json.dumps(measurement))
+    report.main(["compare", *map(str, files)])
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "pages: Symbol and date, newest 100 6 9 +50 %" in lines
+    assert "WAL bytes a row 2,600 1,300 -50 %" in lines
+    assert "share of the rate with the primary key alone 0.15 0.15 +0 %" in lines
+
+
+def test_a_measurement_has_a_page_with_a_picture(tmp_path: Path) -> None:
+    file = tmp_path / "benefit.json"
+    file.write_text(json.dumps(MEASUREMENT))
+    report.main(["page", str(file)])
+    page = file.with_suffix(".html").read_text()
+    assert page.count("<svg") == 1
+    assert "Dashboard load: 8 kB pages" in page
+    assert "inserted rows/s" in page
+    assert "48,000 x" in page
 
 
 def test_the_dashboard_is_the_sum_of_its_reads_and_stands_beside_the_claim() -> None:

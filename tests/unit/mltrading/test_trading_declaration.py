@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 
 ROLE = Path(__file__).parents[3] / "roles" / "mltrading"
 SQL = ROLE / "files" / "sql"
@@ -21,7 +23,6 @@ GUIDE = {index["name"]: index for index in DEFAULTS["mltrading_index_sets"]["gui
 LEAN = {index["name"]: index for index in DEFAULTS["mltrading_index_sets"]["lean"]}
 CATALOGUE = yaml.safe_load((SQL / "queries" / "catalogue.yml").read_text())
 TABLES = {path.stem: path.read_text() for path in (SQL / "tables").glob("*.sql")}
-TEMPLATE_OF_INDEXES = "{{ mltrading_index_sets[mltrading_declaration] + mltrading_retention_indexes }}"
 
 # The guide's indexes: key, included columns, predicate.
 NINE = [
@@ -130,7 +131,37 @@ def test_the_declaration_has_the_guides_index(name: str, key: str, included: str
 
 def test_the_default_is_the_guides_nine() -> None:
     assert len(GUIDE) == len(NINE)
-    assert (DEFAULTS["mltrading_declaration"], DEFAULTS["mltrading_indexes"]) == ("guide", TEMPLATE_OF_INDEXES)
+    assert DEFAULTS["mltrading_declaration"] == "guide"
+
+
+def applied(declaration: str) -> dict[str, dict[str, Any]]:
+    """The indexes that are applied where a declaration is chosen, by name."""
+    variables = DEFAULTS | {"mltrading_declaration": declaration}
+    template = trust_as_template(DEFAULTS["mltrading_indexes"])
+    indexes = Templar(loader=DataLoader(), variables=variables).template(template)
+    assert len({index["name"] for index in indexes}) == len(indexes)
+    return {index["name"]: index for index in indexes}
+
+
+def test_one_variable_switches_between_the_declarations_and_back() -> None:
+    guide, lean = applied("guide"), applied("lean")
+    assert set(guide) == set(lean)
+    absent = {name for name, index in lean.items() if index.get("state") == "absent"}
+    carried = {index["name"] for index in DEFAULTS["mltrading_carried_indexes"]}
+    assert absent == (set(GUIDE) | carried) - {"unique_symbol_timestamp_features"}
+    assert {name for name, index in guide.items() if index.get("state") == "absent"} == {"idx_features_timestamp_brin"}
+    assert "include" not in guide["unique_symbol_timestamp_features"]
+
+
+def test_what_the_table_carries_is_declared_as_its_file_has_it() -> None:
+    text = TABLES["feature_engineered_data"]
+    written = dict(re.findall(r"^CREATE INDEX (\w+) ON \S+ \((.*)\)?;$", text, re.MULTILINE))
+    written |= dict(re.findall(r"CONSTRAINT (\w+) UNIQUE \((.*)\)", text))
+    declared = {
+        index["name"]: key_of(index) + (f") where {index['where']}" if "where" in index else "")
+        for index in DEFAULTS["mltrading_carried_indexes"]
+    }
+    assert {name: rest.removesuffix(")").lower() for name, rest in written.items()} == declared
 
 
 def test_the_lean_declaration_is_one_covering_key_and_one_brin() -> None:
@@ -180,6 +211,9 @@ def test_the_catalogue_names_only_indexes_that_are_declared_or_come_with_a_table
     carried = {name for text in TABLES.values() for name in re.findall(r"(?:CREATE INDEX|CONSTRAINT) (\w+)", text)}
     named = {index for query in CATALOGUE for index in query["indexes"]}
     assert named - set(GUIDE) - carried == set()
+    lean = {index for query in CATALOGUE for index in query.get("lean", {}).get("indexes", [])}
+    assert lean
+    assert lean - {index["name"] for index in DEFAULTS["mltrading_index_sets"]["lean"]} == set()
 
 
 def test_nothing_is_loaded_unless_somebody_asks_for_it() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from health_checks import Check, Result, judged
+from health_checks import RANKS, Check, Result, judged
 from health_metrics import ITEMS, exposition
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -60,10 +60,24 @@ def test_the_items_of_a_check_are_bounded_and_the_worst_are_kept() -> None:
 
 @pytest.mark.parametrize(
     ("state", "number"),
-    [("ok", 0), ("warning", 1), ("critical", 2), ("unknown", 3), ("no_data", -1), ("not_configured", -2)],
-)
+    [
+        ("ok", 0), ("info", 0), ("warning", 1), ("critical", 2), ("unknown", 3), ("no_data", -1),
+        ("not_configured", -2),
+    ],
+)  # fmt: skip
 def test_a_state_is_a_number(state: str, number: int) -> None:
     assert f'mltrading_health_state{{check="disk"}} {number}\n' in exposition(1.0, [Result(LEVELLED, state, "")])
+
+
+def test_every_state_that_a_check_can_have_is_told() -> None:
+    text = exposition(1.0, [Result(LEVELLED, state, "", 5, ({"item": state, "value": 5},)) for state in RANKS])
+    assert text.count("mltrading_health_state{") == len(RANKS)
+
+
+def test_a_check_of_quiet_rows_alone_is_told_as_well() -> None:
+    check = Check("query_time", "Time", unit="ms", warning=1, critical=2, quiet=("train",), record=True)
+    text = exposition(1.0, [judged(check, [{"item": "train", "value": 900, "detail": ""}])])
+    assert 'mltrading_health_state{check="query_time"} 0\n' in text
 
 
 def test_the_pools_are_told(pooler: ModuleType) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from ansible.module_utils.pg_optimization.model import Name
@@ -94,8 +94,15 @@ STATES = {
     "partitioned, and a month is missing": (
         {"partition_key": "RANGE", "partitions": (
             Part(Name("public", "bars_history"), date(2026, 12, 1), True, False, {}),
-            Part(Name("public", "bars_p2026_12"), date(2027, 2, 1), False, False, {}),
+            Part(Name("public", "bars_p2026_12"), date(2027, 2, 1), False, False, {}, date(2026, 12, 1)),
         )}, [("partition", "create")],
+    ),
+    "partitioned, with gaps": (
+        {"partition_key": "RANGE", "partitions": (
+            Part(Name("public", "bars_history"), date(2026, 9, 1), True, False, {}),
+            Part(Name("public", "bars_p2026_12"), date(2027, 1, 1), False, False, {}, date(2026, 12, 1)),
+            Part(Name("public", "bars_p2027_02"), date(2027, 3, 1), False, False, {}, date(2027, 2, 1)),
+        )}, [("partition", "create"), ("partition", "create")],
     ),
     "partitioned without a bound": (
         {"partition_key": "RANGE", "partitions": (Part(Name("public", "rest"), None, False, False, {}),)}, [],
@@ -108,6 +115,28 @@ def test_a_run_goes_on_from_what_it_finds(found: dict[str, object], left: list[t
     made = plan(WANTED, facts(**found))
     assert made.problems == ()
     assert actions(made) == left
+
+
+def test_a_gap_is_filled_with_the_months_that_are_missing() -> None:
+    partitions = STATES["partitioned, with gaps"][0]
+    made = plan(WANTED, facts(**partitions))  # type: ignore[arg-type]
+    assert [action.name for action in made.actions] == ["public.bars_p2026_11", "public.bars_p2027_01"]
+
+
+def test_a_month_whose_name_is_taken_is_refused_and_not_run_into() -> None:
+    partitions = STATES["partitioned, with gaps"][0]
+    made = plan(WANTED, facts(**partitions, taken=frozenset({"bars_p2027_01"})))  # type: ignore[arg-type]
+    (problem,) = made.problems
+    assert "public.bars_p2027_01 would be the month from 2027-01-01" in problem.problem
+
+
+@pytest.mark.parametrize("days", [-2, 2], ids=["behind", "ahead"])
+def test_a_clock_two_days_wrong_chooses_no_day_that_rows_are_of_already(days: int) -> None:
+    # Whatever the server believes, the first row that would be refused is a day away.
+    for hours in range(0, 31 * 24, 7):
+        really = datetime(2026, 11, 24, tzinfo=UTC) + timedelta(hours=hours)
+        cut = choose_cut(WANTED, facts(now=really + timedelta(days=days), newest=None))
+        assert cut > (really + timedelta(hours=23)).date()
 
 
 QUERIES = {

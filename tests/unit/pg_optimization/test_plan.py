@@ -10,7 +10,8 @@ from ansible.module_utils.pg_optimization import naming
 from ansible.module_utils.pg_optimization.action import Action, Policy
 from ansible.module_utils.pg_optimization.connection import sql
 from ansible.module_utils.pg_optimization.model import Declaration, Index, Key, MaterializedView, Name
-from ansible.module_utils.pg_optimization.plan import is_prefix, plan
+from ansible.module_utils.pg_optimization.outside import is_prefix
+from ansible.module_utils.pg_optimization.plan import plan
 from ansible.module_utils.pg_optimization.state import Column, Constraint, Definition, Found, FoundIndex, Relation
 from ansible.module_utils.pg_optimization.twins import Canonical, ViewDefinition
 
@@ -33,7 +34,7 @@ def found_index(name: Name = X, **facts: Any) -> FoundIndex:
     known: dict[str, Any] = {
         "oid": 2, "table": T, "table_oid": 1, "partitioned": False, "definition": BTREE_A, "text": "", "valid": True,
         "building": False, "clustered": False, "replica_identity": False, "tablespace": "pg_default", "comment": None,
-        "bytes": 0, "constraint": None, "parent": None,
+        "constraint": None, "parent": None,
     }  # fmt: skip
     return FoundIndex(name=name, **{**known, **facts})
 

@@ -4,12 +4,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
+from archived_log import RECORD, as_record
 from plan_restore import (
-    RECORD,
     RefusedError,
     Situation,
     Target,
-    as_record,
     check_words,
     parse_time,
     plan_latest,
@@ -17,7 +16,7 @@ from plan_restore import (
     plan_record,
     plan_time,
 )
-from repository import Archive, Backup, Segment
+from repository import Archive, Backup, RepositoryError, Segment
 from wal import SEGMENT_BYTES, format_lsn, parse_history, segment_name
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
@@ -51,7 +50,8 @@ class WrittenLog:
 
 
 def situation(*segments: int) -> Situation:
-    files = {segment_name(1, number): Segment("", 0) for number in segments}
+    # Each arrives ten minutes after its commit.
+    files = {segment_name(1, number): Segment("", int(BEGAN) + (number - 3) * 1200 + 600) for number in segments}
     return Situation(Archive("15-1", "7", "15", (OLD, NEW)), parse_history(1, ""), (OLD, NEW), files)
 
 
@@ -78,6 +78,50 @@ PLANNED = [
 @pytest.mark.parametrize(("plan", "kind", "value", "label"), PLANNED)
 def test_a_target_is_recovered_from_the_newest_backup_before_it(plan, kind, value, label) -> None:  # type: ignore[no-untyped-def]
     assert plan(WHOLE, WrittenLog(), Target(kind, value))[0].label == label
+
+
+class DamagedLog(WrittenLog):
+    """One whose segments cannot be read from a number on, or one of which cannot."""
+
+    def __init__(self, *damaged: int) -> None:
+        """Those of these numbers."""
+        self.damaged = damaged
+
+    def forwards(self, names: tuple[str, ...]) -> Iterator:  # type: ignore[type-arg]
+        """As far as it can be read."""
+        for name in names:
+            if int(name[16:], 16) in self.damaged:
+                raise RepositoryError(f"WAL segment {name} cannot be read: lz4 error")
+            yield from super().forwards((name,))
+
+
+BEHIND_NOTHING = [
+    pytest.param(plan_time, "time", at(3599), 6, id="a-time"),
+    pytest.param(plan_lsn, "lsn", format_lsn(5 * SEGMENT_BYTES), 5, id="a-position"),
+    pytest.param(plan_record, "name", "point 4", 4, id="a-name"),
+    pytest.param(plan_record, "xid", "704", 4, id="a-transaction"),
+]
+
+
+@pytest.mark.parametrize(("plan", "kind", "value", "last"), BEHIND_NOTHING)
+def test_damage_behind_a_target_is_in_nobody_s_way(plan, kind, value, last) -> None:  # type: ignore[no-untyped-def]
+    backup, _, segment = plan(WHOLE, DamagedLog(8), Target(kind, value))
+    assert (backup.label, segment) == ("old", segment_name(1, last))
+
+
+@pytest.mark.parametrize(
+    ("plan", "kind", "value"), [(plan_time, "time", at(4900)), (plan_lsn, "lsn", format_lsn(8 * SEGMENT_BYTES + 1))]
+)
+def test_damage_before_a_target_is_named(plan, kind, value) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(RepositoryError, match="WAL segment 000000010000000000000008 cannot be read"):
+        plan(WHOLE, DamagedLog(8), Target(kind, value))
+
+
+def test_a_name_behind_damage_is_refused_with_the_damage() -> None:
+    with pytest.raises(
+        RefusedError, match=r"not in the archive .*; WAL segment 000000010000000000000006 cannot be read"
+    ):
+        plan_record(WHOLE, DamagedLog(6), Target("name", "point 7"))
 
 
 REFUSED = [

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from plan_restore import Plan, RefusedError, Target
-from recovery import End, Place, RecoveryError, check_end, check_place
+from recovery import CLOSED, End, Place, RecoveryError, check_end, check_place, make_room
 from wal import parse_lsn
 
 TIME = "2026-01-01 12:00:00+00"
@@ -13,7 +13,8 @@ BEFORE, AFTER = datetime(2026, 1, 1, 11, 59, tzinfo=UTC), datetime(2026, 1, 1, 1
 
 
 def plan(kind: str, value: str = "", expected: str = "") -> Plan:
-    return Plan(Target(kind, value, expected), "20260101-000000F", 1, "7", "15", "0/5000000", 1000)
+    label, segment = "20260101-000000F", "000000010000000000000005"
+    return Plan(Target(kind, value, expected), label, (label,), segment, segment, 1, "7", "15", "0/5000000", 1000)
 
 
 def end(lsn: str, reason: str, last_commit: datetime | None = BEFORE) -> End:
@@ -84,3 +85,33 @@ def test_another_system_that_ran_does_not_give_way_unasked(another_cluster: Plac
     with pytest.raises(RefusedError, match="restore_replaces=8"):
         check_place(another_cluster, plan("latest"), "")
     check_place(another_cluster, plan("latest"), "8")
+
+
+@pytest.fixture
+def half_way(tmp_path: Path) -> Place:
+    """A restore that was killed while it recovered: what was there before is aside, the doors are closed."""
+    place = Place(tmp_path / "main", tmp_path)
+    place.work.mkdir()
+    place.directory.mkdir()
+    (place.directory / "PG_VERSION").write_text("15")
+    (place.directory / "postgresql.auto.conf").write_text(f"restore_command = 'x'\n{CLOSED}")
+    (tmp_path / "main.before-restore-1").mkdir()
+    place.remember(old=str(tmp_path / "main.before-restore-1"), recovering=True)
+    return place
+
+
+def test_a_restore_that_was_killed_while_it_recovered_goes_on(half_way: Place) -> None:
+    assert make_room(half_way) == half_way.directory.with_name("main.before-restore-1")
+    assert (half_way.directory / "PG_VERSION").exists()
+
+
+def test_a_restore_that_was_killed_when_its_doors_were_open_is_done_and_another_keeps_its_data(half_way: Place) -> None:
+    (half_way.directory / "postgresql.auto.conf").write_text("")
+    (half_way.directory / "live").touch()
+    assert half_way.state == {}
+    old = make_room(half_way)
+    assert old is not None
+    assert old.name != "main.before-restore-1"
+    assert (old / "live").exists()
+    assert list(half_way.directory.iterdir()) == []
+    assert half_way.state == {"old": str(old)}

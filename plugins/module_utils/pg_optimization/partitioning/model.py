@@ -116,13 +116,19 @@ class Publication(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A partition: its upper bound as a day where it has one; `lowest` where it holds everything before."""
+    """A partition: its bounds as days where it has them; `lowest` where it holds everything before its upper one."""
 
     name: Name
     upper: date | None
     lowest: bool
     default: bool
     options: dict[str, str]
+    lower: date | None = None
+
+    def overlaps(self, month: date) -> bool:
+        """Tell whether it holds a part of a month."""
+        begins = self.lowest or (self.lower is not None and self.lower < after(month))
+        return begins and (self.upper is None or month < self.upper)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from ..catalog import parameters
 from ..connection import Row, Session, sql
 from ..model import Declaration, MaterializedView, Name, TableParameters
 from ..naming import is_own, retired
+from ..sizes import with_sizes
 from ..sqlbuild import ident, text
 from ..state import Dependent
 from . import queries
@@ -55,7 +56,7 @@ def _dependents(session: Session, oids: list[int]) -> tuple[Dependent, ...]:
             options=tuple(row["options"] or ()),
             owner=row["owner"] or "",
         )
-        for row in session.rows(general.DEPENDENTS, (oids,))
+        for row in session.rows(general.DEPENDENTS, (True, oids))
     )
 
 
@@ -84,6 +85,7 @@ def _partitions(rows: list[Row]) -> tuple[Part, ...]:
             row["lowest"],
             row["is_default"],
             parameters(row["reloptions"]) | parameters(row["toast_options"], "toast."),
+            row["lower"],
         )
         for row in rows
     )
@@ -137,7 +139,7 @@ def observe(session: Session, wanted: Wanted) -> Facts:
     declared = Declaration(
         materialized_views=tuple(MaterializedView(view, "") for view in names), table_parameters=base.table_parameters
     )
-    found = observe_objects(session, declared)
+    found = with_sizes(session, observe_objects(session, declared))
     matviews = [item for item in found.relations.values() if item.kind == "m"]
     own = [item for item in matviews if is_own(item.name.name)]
     known = {Name(item["schema"], item["name"]) for item in session.rows(_MATERIALIZED)} if own else set()

@@ -8,7 +8,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from .. import index as index_rules
-from .. import matview, matview_swap, space, sqlbuild
+from .. import matview, matview_removal, matview_swap, space, sqlbuild
 from ..action import (
     ACCESS_EXCLUSIVE,
     ACCESS_SHARE,
@@ -177,7 +177,8 @@ def _view(view: Relation, facts: Facts, names: dict[str, str]) -> Action:
     """Return the exchange of a materialized view for one that reads the partitioned table."""
     query = renamed((view.query or "").rstrip().rstrip(";"), names)
     declared = MaterializedView(view.name, query, populate=False)
-    steps = matview_swap.steps(declared, set(view.columns), view, facts.found)
+    made = matview_swap.Made({column.name: column.type for column in view.columns.values()})
+    steps = matview_swap.steps(declared, made, view, facts.found)
     # The exchange marks what it makes as declared; this one only follows its table.
     comment = sqlbuild.comment_on("MATERIALIZED VIEW", sqlbuild.ident(view.name), view.comment)
     steps[-1] = replace(steps[-1], statements=(*steps[-1].statements, comment))
@@ -193,7 +194,7 @@ def _views(facts: Facts, names: dict[str, str]) -> Outcome:
     outcome = Outcome()
     outcome.actions += [_view(view, facts, names) for view in facts.views]
     redefined = tuple(view.name for view in facts.views)
-    outcome.add(matview.retire(facts.found, matview.Around(frozenset(), redefined)))
+    outcome.add(matview_removal.retire(facts.found, matview.Around(frozenset(), redefined)))
     return outcome
 
 
@@ -251,17 +252,29 @@ def _partitioned(wanted: Wanted, facts: Facts) -> Outcome:
     names = {old.name: view.name for old, view in facts.retired}
     names |= {history: wanted.table.name} if history is not None else {}
     outcome.add(_views(facts, names))
-    ends = [part.upper for part in facts.partitions if part.upper is not None]
-    if ends and not any(part.upper is None and not part.default for part in facts.partitions):
-        month, options = max(ends), facts.partitions[-1].options
-        until = after(month_of(facts.now), wanted.premake + 1)
-        while month < until:
-            name = facts.part_name(wanted.table, month)
-            todo = statements.attach(name, wanted, facts.column_type or "", month, options)
-            work = step("attach", Policy.SHORT, todo, Lock(SHARE_UPDATE_EXCLUSIVE, wanted.table))
-            reason = f"{wanted.premake} months are to be there ahead of time"
-            outcome.actions.append(Action("partition", str(name), "create", reason, (work,), after=f"from {month}\n"))
-            month = after(month)
+    outcome.add(_months(wanted, facts))
+    return outcome
+
+
+def _months(wanted: Wanted, facts: Facts) -> Outcome:
+    """Make the months from now on that no partition holds: those to come, and those of a gap before."""
+    outcome = Outcome()
+    bounded = [part for part in facts.partitions if part.upper is not None]
+    wanted_months = [after(month_of(facts.now), number) for number in range(wanted.premake + 1)]
+    for month in wanted_months if bounded else []:
+        if any(part.overlaps(month) for part in facts.partitions):
+            continue
+        name = facts.part_name(wanted.table, month)
+        if name.name in facts.taken:
+            outcome.refuse(
+                f"table {wanted.table}",
+                f"{name} would be the month from {month}, and is a table that is not attached: attach it, or rename it",
+            )
+            continue
+        todo = statements.attach(name, wanted, facts.column_type or "", month, bounded[-1].options)
+        work = step("attach", Policy.SHORT, todo, Lock(SHARE_UPDATE_EXCLUSIVE, wanted.table))
+        reason = f"{wanted.premake} months are to be there ahead of time"
+        outcome.actions.append(Action("partition", str(name), "create", reason, (work,), after=f"from {month}\n"))
     return outcome
 
 

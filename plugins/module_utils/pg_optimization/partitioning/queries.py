@@ -135,7 +135,8 @@ WHERE i.indrelid = %s AND t.relkind = 'r'
 PARTITIONS = """
 SELECT c.oid::bigint AS oid, n.nspname AS schema, c.relname AS name, b.bound = 'DEFAULT' AS is_default,
        b.bound ~ 'FROM \\((MINVALUE|''-infinity'')\\)' AS lowest,
-       (regexp_match(b.bound, 'TO \\(''(\\d{4}-\\d\\d-\\d\\d)'))[1]::date AS upper, c.reloptions,
+       (regexp_match(b.bound, 'TO \\(''(\\d{4}-\\d\\d-\\d\\d)'))[1]::date AS upper,
+       (regexp_match(b.bound, 'FROM \\(''(\\d{4}-\\d\\d-\\d\\d)'))[1]::date AS lower, c.reloptions,
        (SELECT t.reloptions FROM pg_class t WHERE t.oid = c.reltoastrelid) AS toast_options
 FROM pg_inherits h
 JOIN pg_class c ON c.oid = h.inhrelid

@@ -151,8 +151,20 @@ def _apply(session: Session, made: Plan, wanted: Wanted, request: Request, resul
         except OptimizationError as error:
             said["state"] = "failed"
             error.message = f"{action.kind} {action.name}: {error.message}"
+            _warn_of_the_refusal(wanted, result)
             raise
         said.update(state="done", seconds=round(time.monotonic() - begin, 3))
+
+
+def _warn_of_the_refusal(wanted: Wanted, result: Result) -> None:
+    """Say in which state a run leaves the table that failed between the constraint and the exchange."""
+    done = {(said["kind"], said["action"]): said["name"] for said in result.report.actions if said["state"] == "done"}
+    name = done.get(("constraint", "create"))
+    if name is not None and ("table", "partition") not in done:
+        result.report.warnings.append(
+            f"the table now refuses rows from {result.cut} on, by the constraint {name}: run this again before it, "
+            f"or ALTER TABLE {wanted.table} DROP CONSTRAINT {name.rpartition('.')[2]}"
+        )
 
 
 def _warn_of_blockers(session: Session, made: Plan, wanted: Wanted, result: Result) -> None:

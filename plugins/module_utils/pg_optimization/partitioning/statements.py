@@ -57,7 +57,8 @@ def partition_of(name: Name, table: Name, kind: str, month: date, relation: Rela
 def attach(name: Name, wanted: Wanted, kind: str, month: date, options: dict[str, str]) -> list[Composable]:
     """Return the statements that add a month to a table in use: made beside it and attached, which locks nobody out."""
     part, table = sqlbuild.ident(name), sqlbuild.ident(wanted.table)
-    make = sqlbuild.text(f"CREATE TABLE {{}} (LIKE {{}} {LIKE})", part, table)
+    # ATTACH asks for each CHECK of the table by name; NOT NULL always comes along.
+    make = sqlbuild.text(f"CREATE TABLE {{}} (LIKE {{}} {LIKE} INCLUDING CONSTRAINTS)", part, table)
     if options:
         make += sqlbuild.text(" WITH ({})", sqlbuild.assignments(sorted(options.items())))
     low, high = sql.Literal(bound(month, kind)), sql.Literal(bound(after(month), kind))

@@ -7,24 +7,19 @@ of copying, and for `latest` not at all.
 from __future__ import annotations
 
 import re
-import subprocess
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from repository import Archive, Backup, Repository, Segment
-from wal import Run, Stretch, format_lsn, is_on, parse_lsn, parse_segment_name, run_from
+from archived_log import Log, Record, RefusedError
+from repository import Archive, Backup, Repository, RepositoryError, Segment
+from wal import Run, Stretch, format_lsn, is_on, parse_lsn, parse_segment_name, run_from, segment_of
 
 KINDS = ("time", "lsn", "name", "xid", "latest")
 LSN = re.compile(r"[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}")
+# Seconds by which the clocks of the repository's host and of the primary may differ.
+CLOCKS_DIFFER = 300
 TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)? ?(Z|UTC|[+-]\d\d(:?\d\d)?)")
-RECORD = re.compile(r"^rmgr: (\w+)\s.*? tx:\s+(\d+), lsn: ([0-9A-F]+/[0-9A-F]+),.*? desc: (.*)$")
-ENDED = re.compile(r"(?:COMMIT|ABORT)\S* (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ \w+)")
-
-
-class RefusedError(Exception):
-    """The target cannot be recovered to; says why and what can be."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +41,16 @@ class Target:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to restore and where recovery must end. `end` is the position it must reach, `bytes` what it copies."""
+    """What to restore and where recovery must end. `end` is the position it must reach, `bytes` what it copies.
+
+    It needs the files of `backups`, which are the backup and those that it refers to, and the log between two segments.
+    """
 
     target: Target
     backup: str
+    backups: tuple[str, ...]
+    first_segment: str
+    last_segment: str
     timeline: int
     system: str
     version: str
@@ -70,16 +71,6 @@ class Plan:
         return asdict(self) | {"expected_end": self.expected_end}
 
 
-@dataclass(frozen=True)
-class Record:
-    """A record of the log: where it begins, its transaction, when that ended (NaN: it did not), and what it says."""
-
-    lsn: int
-    xid: int
-    ended: float
-    text: str
-
-
 def parse_time(text: str) -> datetime:
     """A time that says its offset; raises RefusedError."""
     if not TIME.fullmatch(text):
@@ -97,52 +88,6 @@ def shown_time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(sep=" ", timespec="milliseconds")
 
 
-class Log:
-    """The archived log behind one backup, read segment by segment as somebody asks."""
-
-    def __init__(self, repository: Repository, files: dict[str, Segment], scratch: Path, waldump: Path) -> None:
-        """Read with pg_waldump, in a directory of its own."""
-        self.repository, self.files, self.scratch, self.waldump = repository, files, scratch, waldump
-
-    def records(self, names: tuple[str, ...], index: int) -> list[Record]:
-        """The records that begin in one of the segments; the next one holds the end of its last record."""
-        wanted = names[index : index + 2]
-        for path in self.scratch.iterdir():
-            if path.name not in wanted:
-                path.unlink()
-        for name in wanted:
-            self.repository.fetch(name, self.files[name], self.scratch)
-        # It ends with 1 where the last record goes on in a segment that is not there.
-        said = subprocess.run(
-            [self.waldump, self.scratch / names[index]], capture_output=True, text=True, check=False, env={"TZ": "UTC"}
-        )
-        found = [as_record(match) for match in map(RECORD.match, said.stdout.splitlines()) if match]
-        if not found and said.returncode:
-            raise RefusedError(f"WAL segment {names[index]} cannot be read: {said.stderr.strip()}")
-        return found
-
-    def backwards(self, names: tuple[str, ...]) -> Iterator[Record]:
-        """Every record, the newest first."""
-        for index in range(len(names) - 1, -1, -1):
-            yield from reversed(self.records(names, index))
-
-    def forwards(self, names: tuple[str, ...]) -> Iterator[Record]:
-        """Every record, the oldest first."""
-        for index in range(len(names)):
-            yield from self.records(names, index)
-
-
-def as_record(match: re.Match[str]) -> Record:
-    """A line of pg_waldump."""
-    ended = ENDED.search(match[4]) if match[1] == "Transaction" else None
-    when = (
-        datetime.strptime(ended[1], "%Y-%m-%d %H:%M:%S.%f %Z").replace(tzinfo=UTC).timestamp()
-        if ended
-        else float("nan")
-    )
-    return Record(parse_lsn(match[3]), int(match[2]), when, match[4])
-
-
 @dataclass(frozen=True)
 class Situation:
     """What the repository holds for one timeline: its backups, oldest first, and the files of its log."""
@@ -155,6 +100,10 @@ class Situation:
     def run(self, backup: Backup) -> Run:
         """The log from the backup on, as far as it has no gap."""
         return run_from(self.lineage, parse_segment_name(backup.first_segment)[1], self.files)
+
+
+# A backup, the position where recovery must end, and the last segment that is read until then.
+Decided = tuple[Backup, int, str]
 
 
 def look(repository: Repository, timeline: int | None) -> Situation:
@@ -179,6 +128,11 @@ def gap(run: Run) -> str:
     return f", as WAL segment {run.missing} is missing" if run.missing else ""
 
 
+def holder(run: Run, lsn: int) -> str:
+    """The segment of the log that holds a position."""
+    return next(name for name in run.names if parse_segment_name(name)[1] == segment_of(lsn))
+
+
 def last_commit(log: Log, run: Run, backup: Backup) -> float:
     """When the last transaction of the log ended; the backup's end where none did since."""
     return next((record.ended for record in log.backwards(run.names) if record.ended == record.ended), backup.stop)
@@ -198,7 +152,7 @@ def refuse_less(log: Log, run: Run, backup: Backup, end: int, expected: str) -> 
         )
 
 
-def plan_latest(now: Situation, log: Log, target: Target) -> tuple[Backup, int]:
+def plan_latest(now: Situation, log: Log, target: Target) -> Decided:
     """All that is archived. Refused where a segment is missing: PostgreSQL would end there without a word."""
     backup = now.backups[-1]
     run = now.run(backup)
@@ -210,24 +164,31 @@ def plan_latest(now: Situation, log: Log, target: Target) -> tuple[Backup, int]:
     end = next((record.lsn for record in log.backwards(run.names)), backup.stop_lsn)
     if target.expected:
         refuse_less(log, run, backup, end, target.expected)
-    return backup, end
+    return backup, end, run.names[-1]
 
 
-def plan_time(now: Situation, log: Log, target: Target) -> tuple[Backup, int]:
-    """Recovery stops before the first commit after the time: there must be one, or PostgreSQL would not know where."""
+def plan_time(now: Situation, log: Log, target: Target) -> Decided:
+    """Recovery stops before the first commit after the time: there must be one, or PostgreSQL would not know where.
+
+    It is looked for from the segments on that arrived about then, so that damage further on is in nobody's way.
+    """
     seconds = parse_time(target.value).timestamp()
     before = [backup for backup in now.backups if backup.stop <= seconds]
     backup = newest(before, target, shown_time(now.backups[0].stop))
     run = now.run(backup)
+    later = [name for name in run.names if now.files[name].time >= seconds - CLOCKS_DIFFER]
+    for record in log.forwards(tuple(later)):
+        if record.ended > seconds:
+            return backup, backup.stop_lsn, holder(run, record.lsn)
     last = last_commit(log, run, backup)
     if last <= seconds:
         raise RefusedError(
             f"{target.shown} is not before the last commit that can be recovered to, {shown_time(last)}{gap(run)}"
         )
-    return backup, backup.stop_lsn
+    return backup, backup.stop_lsn, run.names[-1]
 
 
-def plan_lsn(now: Situation, log: Log, target: Target) -> tuple[Backup, int]:
+def plan_lsn(now: Situation, log: Log, target: Target) -> Decided:
     """The position must be one that the archive holds a record at or after."""
     if not LSN.fullmatch(target.value):
         raise RefusedError(f"the target LSN {target.value!r} is not a position as 0/3000028")
@@ -235,29 +196,37 @@ def plan_lsn(now: Situation, log: Log, target: Target) -> tuple[Backup, int]:
     before = [backup for backup in now.backups if backup.stop_lsn <= lsn]
     backup = newest(before, target, format_lsn(now.backups[0].stop_lsn))
     run = now.run(backup)
+    later = tuple(name for name in run.names if parse_segment_name(name)[1] >= segment_of(lsn))
+    for record in log.forwards(later):
+        if record.lsn >= lsn:
+            return backup, lsn, holder(run, record.lsn)
     last = next((record.lsn for record in log.backwards(run.names)), backup.stop_lsn)
-    if last < lsn:
-        raise RefusedError(
-            f"{target.shown} is after the last record that can be recovered to, {format_lsn(last)}{gap(run)}"
-        )
-    return backup, lsn
+    raise RefusedError(
+        f"{target.shown} is after the last record that can be recovered to, {format_lsn(last)}{gap(run)}"
+    )
 
 
-def plan_record(now: Situation, log: Log, target: Target) -> tuple[Backup, int]:
-    """A named point or a transaction: the log is read for it, from the newest backup's on to the oldest's."""
+def plan_record(now: Situation, log: Log, target: Target) -> Decided:
+    """A named point or a transaction: the log is read for it, from the newest backup's on to the oldest's.
+
+    Where a segment cannot be read, what is behind it is out of reach from that backup, perhaps not from an older one.
+    """
     if target.kind == "xid" and not target.value.isdecimal():
         raise RefusedError(f"the target transaction {target.value!r} is not a number")
-    until: str | None = None
+    until, damage = None, ""
     for backup in reversed(now.backups):
         run = now.run(backup)
         names = run.names[: run.names.index(until) + 1] if until in run.names else run.names
-        for record in log.forwards(names):
-            if record.lsn >= backup.stop_lsn and is_target(record, target):
-                return backup, record.lsn
+        try:
+            for record in log.forwards(names):
+                if record.lsn >= backup.stop_lsn and is_target(record, target):
+                    return backup, record.lsn, holder(run, record.lsn)
+        except (RefusedError, RepositoryError) as error:
+            damage = f"; {error}"
         until = backup.first_segment
     raise RefusedError(
         f"{target.shown} is not in the archive behind any backup;"
-        f" the oldest ends at {format_lsn(now.backups[0].stop_lsn)}{gap(now.run(now.backups[0]))}"
+        f" the oldest ends at {format_lsn(now.backups[0].stop_lsn)}{gap(now.run(now.backups[0]))}{damage}"
     )
 
 
@@ -288,10 +257,13 @@ def make_plan(repository: Repository, target: Target, timeline: int | None, scra
     check_words(target)
     now = look(repository, timeline)
     log = Log(repository, now.files, scratch, waldump)
-    backup, end = PLANS[target.kind](now, log, target)
+    backup, end, last = PLANS[target.kind](now, log, target)
     return Plan(
         target=target,
         backup=backup.label,
+        backups=(backup.label, *backup.refers_to),
+        first_segment=backup.first_segment,
+        last_segment=last,
         timeline=now.lineage[-1].timeline,
         system=now.archive.system,
         version=now.archive.version,

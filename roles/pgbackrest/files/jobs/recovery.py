@@ -43,10 +43,9 @@ SETTINGS = {
     "ssl": "off",
     "synchronous_standby_names": "",
 }
-# What the restore wrote into postgresql.auto.conf and a server that serves again does without.
+# What the restore wrote into postgresql.auto.conf and a server that serves again does without; the doors last.
 RECOVERY_SETTINGS = (
     "archive_mode",
-    "listen_addresses",
     "recovery_target_action",
     "recovery_target_inclusive",
     "recovery_target_lsn",
@@ -55,7 +54,9 @@ RECOVERY_SETTINGS = (
     "recovery_target_timeline",
     "recovery_target_xid",
     "restore_command",
+    "listen_addresses",
 )
+CLOSED = "listen_addresses = ''\n"
 RECOVERY_TYPE = {"latest": "default"}
 
 
@@ -90,8 +91,18 @@ class Place:
 
     @property
     def state(self) -> dict[str, Any]:
-        """The state of a restore that did not end, {} where there is none."""
-        return dict(json.loads(self.state_file.read_text())) if self.state_file.exists() else {}
+        """The state of a restore that did not end, {} where there is none.
+
+        One that was killed when all was done but to forget it has left the doors open: what is there now is live.
+        """
+        found = dict(json.loads(self.state_file.read_text())) if self.state_file.exists() else {}
+        return {} if found.get("recovering") and self.doors_are_open else found
+
+    @property
+    def doors_are_open(self) -> bool:
+        """Whether a server that starts on the directory serves: the line that a restore adds is gone."""
+        settings = self.directory / "postgresql.auto.conf"
+        return settings.exists() and CLOSED.strip() not in settings.read_text().splitlines()
 
     def remember(self, **news: Any) -> None:
         """Add to the state, so that it is there as a whole or not at all."""
@@ -215,7 +226,7 @@ def copy(place: Place, plan: Plan, repository: Repository) -> None:
     repository.run("restore", *options)
     # Whoever starts it before it was looked at starts it with the doors closed.
     with (place.directory / "postgresql.auto.conf").open("a") as file:
-        file.write("listen_addresses = ''\n")
+        file.write(CLOSED)
 
 
 def start(place: Place) -> subprocess.Popen[bytes]:
@@ -327,6 +338,7 @@ def check_end(plan: Plan, end: End) -> None:
 
 def recover(place: Place, plan: Plan, repository: Repository) -> End:
     """Restore into the directory and recover; the server runs, closed, when this returns where recovery ended."""
+    place.remember(recovering=False)
     copy(place, plan, repository)
     place.remember(recovering=True)
     server = start(place)

@@ -28,7 +28,7 @@ class RepositoryError(Exception):
 
 @dataclass(frozen=True)
 class Backup:
-    """A backup as `info` describes it. `stop` is in seconds since 1970, sizes in bytes."""
+    """A backup as `info` describes it. `stop` is in seconds since 1970, sizes in bytes; it needs those it refers to."""
 
     label: str
     timeline: int
@@ -36,6 +36,7 @@ class Backup:
     stop_lsn: int
     stop: int
     size: int
+    refers_to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,7 @@ def as_backup(entry: dict[str, Any]) -> Backup:
         stop_lsn=parse_lsn(entry["lsn"]["stop"]),
         stop=entry["timestamp"]["stop"],
         size=entry["info"]["size"],
+        refers_to=tuple(entry.get("reference") or ()),
     )
 
 

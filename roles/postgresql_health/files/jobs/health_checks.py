@@ -1,4 +1,4 @@
-"""What a check is, what its rows mean, and the server that answers it."""
+"""What a check is, and what its rows mean."""
 
 from __future__ import annotations
 
@@ -6,26 +6,18 @@ import json
 import os
 import re
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
-
-import psycopg2
-import psycopg2.extras
 
 # Tests give another root.
 ROOT = Path(os.environ.get("HEALTH_ROOT", "/"))
 FRAGMENTS, STATE = ROOT / "etc/mltrading-db/health.d", ROOT / "var/lib/mltrading-db"
-QUERIES = Path(__file__).resolve().parent / "sql" / "health"
 
 EXIT_CODES = {"ok": 0, "warning": 1, "critical": 2, "unknown": 3}
 # The worst first. What is not configured, or has no data yet, is nobody's fault and nobody's alarm.
-RANKS = ("critical", "unknown", "warning", "no_data", "ok", "info", "not_configured")
+RANKS = ("critical", "unknown", "warning", "ok", "no_data", "info", "not_configured")
 UNITS = {"": 1, "s": 1, "min": 60, "h": 3600, "d": 86400, "ms": 1, "kB": 1024, "MB": 1024**2, "GB": 1024**3}
 LEVEL = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
-# The guards of every query: it reads, and takes neither long nor a lock that somebody waits behind.
-GUARDS = "SET LOCAL statement_timeout = %s; SET LOCAL lock_timeout = '500ms'; SET LOCAL TimeZone = 'UTC'"
 SETTINGS: dict[str, Any] = {
     "server": True,
     "os_user": "",
@@ -33,11 +25,16 @@ SETTINGS: dict[str, Any] = {
     "port": 5432,
     "user": "postgres",
     "role": "monitor",
-    "replicas": 0,
+    "standbys": [],
+    "jobs": [],
     "certificates": [],
+    "data": "/var/lib/postgresql",
     "disks": [],
     "timeout": "5s",
 }
+
+
+Rows = list[dict[str, Any]]
 
 
 class ConfigurationError(Exception):
@@ -73,6 +70,7 @@ class Check:
     do: str = ""
     probe: str = ""
     jobs: tuple[str, ...] = ()
+    kept: bool = False
     quiet: tuple[str, ...] = ()
     query: str = ""
     queries: tuple[dict[str, Any], ...] = field(default=(), repr=False)
@@ -166,16 +164,9 @@ def made(given: dict[str, Any]) -> Check:
         raise ConfigurationError(f"check {given.get('name')}: {error}") from error
 
 
-def plain(value: Any) -> Any:
-    """A value of the server as JSON has it."""
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    return value.isoformat() if isinstance(value, date | datetime) else value
-
-
 def number(value: float) -> str:
     """A number in few digits: 1,234, 87.1, 0.05."""
-    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"  # noqa: PLR2004
+    return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"  # noqa: PLR2004
 
 
 def shown(value: float | None, unit: str) -> str:
@@ -187,16 +178,21 @@ def shown(value: float | None, unit: str) -> str:
         return f"{number(value / 1024**power)} {('B', 'kB', 'MB', 'GB', 'TB')[power]}"
     if unit == "seconds":
         for name, size in (("d", 86400), ("h", 3600), ("min", 60)):
-            if value >= (size if name == "h" else 2 * size):
+            if abs(value) >= (size if name == "h" else 2 * size):
                 return f"{number(value / size)} {name}"
         return f"{number(value)} s"
     return number(value) if unit in ("", "count") else f"{number(value)} {unit}"
 
 
 def worst(results: list[Result]) -> str:
-    """The state of all together: critical before unknown before warning."""
+    """The state of all together: critical before unknown before warning. Of nothing, nothing is known."""
     states = {result.state for result in results}
-    return next((state for state in RANKS[:3] if state in states), "ok")
+    return next((state for state in RANKS[:3] if state in states), "ok" if states else "unknown")
+
+
+def row(item: str, value: float | None, detail: str) -> dict[str, Any]:
+    """One row of a check. One that carries a state already, as `unknown`, keeps it."""
+    return {"item": item, "value": value, "detail": detail}
 
 
 def unknown(check: Check, error: Exception) -> Result:
@@ -211,109 +207,19 @@ def judged(check: Check, found: list[dict[str, Any]], *, as_of: str = "") -> Res
         return Result(check, "info", f"{len(found)} row{'' if len(found) == 1 else 's'}", len(found), tuple(found))
     if not found:
         return Result(check, check.empty, {"ok": "none", "no_data": "no data"}.get(check.empty, "not configured"))
-    rows = [row | {"state": "info" if row["item"] in check.quiet else check.state_of(row["value"])} for row in found]
+    states = ["info" if one["item"] in check.quiet else check.state_of(one["value"]) for one in found]
+    rows = [{**one, "state": one.get("state", state)} for one, state in zip(found, states, strict=True)]
     # Among rows of one state the value that is farthest out.
     outward = -1 if check.below else 1
-    rows.sort(key=lambda row: (RANKS.index(row["state"]), -outward * (row["value"] or 0)))
+    rows.sort(key=lambda one: (RANKS.index(one["state"]), -outward * (one["value"] or 0)))
     first = rows[0]
     where = f"{first['item']}: " if first.get("item") else ""
     detail = f" ({first['detail']})" if first.get("detail") else ""
-    others = sum(row["state"] == first["state"] for row in rows[1:]) if first["state"] in RANKS[:3] else 0
+    others = sum(one["state"] == first["state"] for one in rows[1:]) if first["state"] in RANKS[:3] else 0
     more = f", and {others} more" if others else ""
     text = f"{where}{shown(first['value'], check.unit)}{detail}{more}{as_of}"
-    return Result(check, first["state"], text, first["value"], tuple(rows))
-
-
-class Server:
-    """The server of this host: a connection for each database, made when it is needed."""
-
-    def __init__(self, settings: dict[str, Any]) -> None:
-        """Connect to nothing yet."""
-        self.settings = settings
-        self.connections: dict[str, Any] = {}
-        self.refused = ""
-        self.known_extensions: set[str] | None = None
-
-    def connection(self, database: str) -> Any:
-        """The connection to a database. A server that refused once is not asked again."""
-        if self.refused:
-            raise ConnectionError(self.refused)
-        if database not in self.connections:
-            try:
-                connection = psycopg2.connect(
-                    host=self.settings["host"], port=self.settings["port"], user=self.settings["user"],
-                    dbname=database, connect_timeout=5, application_name="health",
-                )  # fmt: skip
-            except psycopg2.OperationalError as error:
-                if database == "postgres":
-                    self.refused = f"the server does not answer: {str(error).strip()}"
-                raise
-            connection.set_session(readonly=True)
-            self.connections[database] = connection
-        return self.connections[database]
-
-    def ask(self, query: str, database: str = "postgres", role: str = "", timeout: str = "") -> list[dict[str, Any]]:
-        """The rows of a query, asked read only as a role that may do no more than it needs."""
-        connection = self.connection(database)
-        try:
-            with connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
-                cursor.execute(GUARDS, [timeout or self.settings["timeout"]])
-                cursor.execute("SELECT set_config('role', %s, true)", [role or self.settings["role"]])
-                cursor.execute("SELECT set_config('health.replicas', %s, true)", [str(self.settings["replicas"])])
-                cursor.execute(query)
-                return [{name: plain(value) for name, value in row.items()} for row in cursor.fetchall()]
-        finally:
-            if not connection.closed:
-                connection.rollback()
-
-    def databases(self) -> list[str]:
-        """The databases that hold somebody's tables."""
-        query = "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate AND datname <> 'postgres'"
-        return [row["datname"] for row in self.ask(f"{query} ORDER BY 1")]
-
-    def extensions(self) -> set[str]:
-        """The extensions of the database `postgres`, where those of the whole cluster are."""
-        if self.known_extensions is None:
-            self.known_extensions = {row["extname"] for row in self.ask("SELECT extname FROM pg_extension")}
-        return self.known_extensions
-
-    def rows(self, check: Check) -> list[dict[str, Any]]:
-        """The rows of a check's query; of one that is asked in each database, the item carries its name."""
-        query = (QUERIES / (check.query or f"{check.name}.sql")).read_text(encoding="utf-8")
-        if check.scope == "cluster":
-            return self.ask(query, check.database or "postgres", check.role)
-        found = []
-        for database in self.databases():
-            for row in self.ask(query, database, check.role):
-                item = row.get("item")
-                named = {"item": database if item == database else f"{database} {item}"} if item else {}
-                found.append({"database": database} | row | named)
-        return found
-
-    def about(self) -> dict[str, Any]:
-        """The version and role of the server, empty where it does not answer or this host has none."""
-        if not self.settings["server"]:
-            return {"version": "", "role": "no server"}
-        query = "SELECT current_setting('server_version') AS version, pg_is_in_recovery() AS standby"
-        try:
-            # As who connects: whether the server answers does not depend on the role of the checks.
-            found = self.ask(query, role="none")[0]
-        except (psycopg2.Error, ConnectionError) as error:
-            self.refused = self.refused or str(error).strip()
-            return {"version": "", "role": "unknown"}
-        return {"version": found["version"].split()[0], "role": "standby" if found["standby"] else "primary"}
-
-    def answer(self) -> Result:
-        """Whether the server answers at all: what other checks cannot tell from their own failure."""
-        check = Check(
-            "server", "The server answers", warning=0, critical=0,
-            do="See systemctl status 'postgresql@*' and the end of the server's log; restart it after reading both.",
-        )  # fmt: skip
-        if self.refused:
-            return Result(check, "critical", self.refused.splitlines()[0], 1)
-        return Result(check, "ok", "it does", 0)
-
-    def close(self) -> None:
-        """End the connections."""
-        for connection in self.connections.values():
-            connection.close()
+    if first["value"] is None and first["state"] in RANKS[:3]:
+        text = f"{where}{first['detail']}{more}{as_of}"
+    # Where every row is quiet there is nothing to alarm about.
+    state = "ok" if first["state"] == "info" else first["state"]
+    return Result(check, state, text, first["value"], tuple(rows))

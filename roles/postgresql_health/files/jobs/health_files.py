@@ -1,38 +1,31 @@
-"""The checks that look at this host's files: jobs, certificates, disks. Each returns rows of item, value and detail."""
+"""The checks that look at this host's files, and need no server. Each returns rows of item, value and detail."""
 
 from __future__ import annotations
 
 import glob
 import json
 import os
-import shlex
-import subprocess
 import time
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from health_checks import ROOT, STATE, Check, Server
+from health_backups import CONFIGURATION, backups, drills, newest_kept
+from health_certificates import certificates
+from health_checks import ROOT, STATE, Check, Rows, row
+from health_server import NO_ANSWER, Server
 
-# A host that only keeps backups has these.
-WITHOUT_SERVER = {"certificates", "disk", "job_age", "job_failures", "job_overdue"}
 CRON = ROOT / "etc/cron.d"
 PREFIX = "mltrading-db-"
 # How far ahead a job's next time is looked for: beyond a month, for monthly ones.
 DAYS_AHEAD = 40
+# A week, and time for the job to be late.
+OLDEST_BLOAT = 9 * 86400
 FIELDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 MONTHS = dict(
     zip(("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), range(1, 13), strict=True)
 )
 WEEKDAYS = dict(zip(("sun", "mon", "tue", "wed", "thu", "fri", "sat"), range(7), strict=True))
-
-Rows = list[dict[str, Any]]
-
-
-def row(item: str, value: float | None, detail: str) -> dict[str, Any]:
-    """One row of a check."""
-    return {"item": item, "value": value, "detail": detail}
 
 
 def stamp(text: str | None) -> float | None:
@@ -72,22 +65,40 @@ def job_failures(_check: Check, _server: Server, _settings: dict[str, Any]) -> R
     ]
 
 
-def job_age(check: Check, _server: Server, _settings: dict[str, Any]) -> Rows:
-    """How long ago one of the check's jobs last did its work; never is as long ago as its schedule was written."""
-    found = []
+def missing(name: str) -> dict[str, Any]:
+    """The row of a job that the inventory expects, and cron does not know."""
+    return row(name, None, f"{CRON}/{PREFIX}{name} is missing, so nobody starts it") | {"state": "critical"}
+
+
+def job_age(check: Check, _server: Server, settings: dict[str, Any]) -> Rows:
+    """How long ago one of the check's jobs last did its work; never is as long ago as the first schedule was written.
+
+    An expected job that has no schedule is a row of its own. Of backups, what counts is still in the repository.
+    """
+    successes, schedules, gone = [], [], []
     for name in check.jobs:
         schedule, path = CRON / f"{PREFIX}{name}", STATE / "status" / f"{name}.json"
         if not schedule.exists():
+            gone += [missing(name)] if name in settings["jobs"] else []
             continue
         status = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         if status.get("state") == "not_my_role":
             continue
         success = stamp(status.get("last_success"))
-        found.append((success or schedule.stat().st_mtime, name if success else f"{name} has not succeeded yet"))
-    if not found:
-        return []
-    newest, detail = max(found)
-    return [row(", ".join(check.jobs), max(0, round(time.time() - newest)), detail)]
+        if success:
+            successes.append((success, name))
+        else:
+            schedules.append((schedule.stat().st_mtime, f"{name} has not succeeded yet"))
+    if not successes and not schedules:
+        return gone
+    item = ", ".join(check.jobs)
+    if check.kept and successes and CONFIGURATION.exists():
+        kept = newest_kept()
+        if kept is None:
+            return [row(item, None, "the repository has none any more") | {"state": "critical"}, *gone]
+        successes = [min(kept, max(successes))]
+    since, detail = max(successes) if successes else min(schedules)
+    return [row(item, max(0, round(time.time() - since)), detail), *gone]
 
 
 def numbers(text: str, low: int, high: int, names: dict[str, int]) -> set[int]:
@@ -126,9 +137,9 @@ def next_due(schedule: str, after: datetime) -> datetime | None:
     return None
 
 
-def job_overdue(_check: Check, _server: Server, _settings: dict[str, Any]) -> Rows:
-    """For how long each job should have started and has not; one that runs is not late."""
-    found = []
+def job_overdue(_check: Check, _server: Server, settings: dict[str, Any]) -> Rows:
+    """For how long each job should have started and has not; one that runs is not late, one without a schedule is."""
+    found = [missing(name) for name in settings["jobs"] if not (CRON / f"{PREFIX}{name}").exists()]
     for path in sorted(CRON.glob(f"{PREFIX}*")):
         name = path.name.removeprefix(PREFIX)
         line = next(line for line in path.read_text(encoding="utf-8").splitlines() if " root " in line)
@@ -148,13 +159,22 @@ def job_overdue(_check: Check, _server: Server, _settings: dict[str, Any]) -> Ro
 
 
 def disk(_check: Check, server: Server, settings: dict[str, Any]) -> Rows:
-    """How full the file systems of the data, the WAL, the logs and the backups are, as df computes it."""
+    """How full the file systems of the data, the WAL, the logs and the backups are, as df computes it.
+
+    A full disk stops the server, which then says nothing of its paths: the declared ones are looked at without it.
+    """
     paths = [*settings["disks"], str(STATE)]
     if settings["server"]:
+        clusters = [path for name in ("", "/*/*", "/*/*/pg_wal") for path in sorted(glob.glob(settings["data"] + name))]
         query = (
             "SELECT current_setting('data_directory') AS data, current_setting('data_directory') || '/pg_wal' AS wal"
         )
-        paths += server.ask(query)[0].values()
+        try:
+            paths += server.ask(query)[0].values()
+        except NO_ANSWER:
+            if not clusters:
+                raise
+        paths += clusters
     found: dict[int, dict[str, Any]] = {}
     for path in paths:
         if not Path(path).exists():
@@ -167,24 +187,29 @@ def disk(_check: Check, server: Server, settings: dict[str, Any]) -> Rows:
     return list(found.values())
 
 
-def certificates(_check: Check, server: Server, settings: dict[str, Any]) -> Rows:
-    """How many days each certificate of this host is valid."""
-    paths = [path for pattern in settings["certificates"] for path in sorted(glob.glob(pattern))]
-    if settings["server"]:
-        query = "SELECT current_setting('ssl') AS tls, current_setting('ssl_cert_file') AS path"
-        query += ", current_setting('data_directory') AS data"
-        tls = server.ask(query)[0]
-        if tls["tls"] == "on":
-            paths.insert(0, str(Path(tls["data"]) / tls["path"]))
-    found = []
-    for path in dict.fromkeys(paths):
-        command = ["openssl", "x509", "-noout", "-enddate", "-in", path]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-        if done.returncode:
-            raise RuntimeError(f"{shlex.join(command)}: {done.stderr.strip()}")
-        # "notAfter=Nov 24 00:00:00 2027 GMT"
-        month, day, clock, year, _zone = done.stdout.strip().removeprefix("notAfter=").split()
-        end = parsedate_to_datetime(f"{day} {month} {year} {clock} +0000")
-        left = int((end - datetime.now(UTC)).total_seconds() // 86400)
-        found.append(row(path, left, f"until {end:%Y-%m-%d}"))
-    return found
+def bloat(_check: Check, _server: Server, _settings: dict[str, Any]) -> Rows:
+    """What the weekly maintenance has measured page by page, once it had rebuilt what it rebuilds; the worst 20."""
+    status = STATE / "status" / "maintenance_weekly.json"
+    measured = STATE / "reports" / "bloat.measured"
+    # A standby has its primary's pages, which are measured there; what it measured itself once is history.
+    if not status.exists() or json.loads(status.read_text(encoding="utf-8"))["state"] == "not_my_role":
+        return []
+    if not measured.exists():
+        return [row("measured", None, "not measured yet")]
+    kept = json.loads(measured.read_text(encoding="utf-8"))
+    if time.time() - kept["time"] > OLDEST_BLOAT:
+        raise RuntimeError(f"{measured} is older than nine days: see the job maintenance_weekly")
+    when = time.strftime("%Y-%m-%d", time.gmtime(kept["time"]))
+    found = [
+        row(f"{kept['database']} {one['name']}", one["percent"],
+            f"{one['kind']}, {one['bytes'] / 1024**2:,.0f} MB, as of {when}")
+        for one in kept["measured"]
+    ]  # fmt: skip
+    return sorted(found, key=lambda one: -one["value"])[:20] or [row("measured", 0, f"nothing of size, as of {when}")]
+
+
+# By the names that checks.yml has.
+PROBES = {
+    "backups": backups, "bloat": bloat, "certificates": certificates, "disk": disk, "drills": drills,
+    "job_age": job_age, "job_failures": job_failures, "job_overdue": job_overdue,
+}  # fmt: skip

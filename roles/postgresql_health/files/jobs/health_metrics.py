@@ -5,6 +5,7 @@ The state is judged here and nowhere else. An alert asks for `mltrading_health_s
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 from health_checks import STATE, Result
 
 METRICS = Path(os.environ.get("HEALTH_METRICS", STATE / "metrics_health" / "health.prom"))
-STATES = {"ok": 0, "warning": 1, "critical": 2, "unknown": 3, "no_data": -1, "not_configured": -2}
+STATES = {"ok": 0, "info": 0, "warning": 1, "critical": 2, "unknown": 3, "no_data": -1, "not_configured": -2}
 # The worst rows of a check: what a picture can show.
 ITEMS = 20
 HELP = {
@@ -31,14 +32,20 @@ def quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"') + '"'
 
 
+def told(value: float) -> str:
+    """A number, as the exposition format has it."""
+    return "NaN" if math.isnan(value) else str(value)
+
+
 def samples(results: list[Result]) -> Iterator[tuple[str, Sample]]:
     """Every sample of the checks that have levels."""
     for result in results:
         check = result.check
         name = {"check": check.name}
         yield "mltrading_health_state", (name, STATES[result.state])
-        if result.value is not None:
-            yield "mltrading_health_worst", (name, result.value)
+        # An alert shows the value that decided. What is missing has none, and is an alert all the same.
+        if result.value is not None or result.state in ("warning", "critical"):
+            yield "mltrading_health_worst", (name, math.nan if result.value is None else result.value)
         for severity, level in (("warning", check.warning), ("critical", check.critical)):
             if level is not None:
                 yield "mltrading_health_level", (name | {"severity": severity}, level)
@@ -58,7 +65,7 @@ def exposition(when: float, results: list[Result]) -> str:
         lines += [f"# HELP {name} {HELP[name]}", f"# TYPE {name} gauge"]
         for labels, value in of_name:
             text = ",".join(f"{label}={quoted(labels[label])}" for label in labels)
-            lines.append(f"{name}{{{text}}} {value}" if text else f"{name} {value}")
+            lines.append(f"{name}{{{text}}} {told(value)}" if text else f"{name} {told(value)}")
     return "\n".join(lines) + "\n"
 
 

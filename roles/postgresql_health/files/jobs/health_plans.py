@@ -1,8 +1,9 @@
 """Whether queries that are known get the plan that is expected of them.
 
 A plan is compared with what its query declares: `indexes` (any serves; none: no index is asked for; missing: any index
-is good), `index_only` (the table is not visited) and `buffers` (the most 8 kB pages). What takes a few pages is
-good however it is read: a table that is nearly empty is scanned.
+is good), `index_only` (the table is not visited), and `buffers` (the most 8 kB pages) or, where the answer grows with
+the data, `pages_per_row` (of the rows that are taken from tables and indexes). What takes a few pages is good however
+it is read: a table that is nearly empty is scanned.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import json
 import time
 from typing import Any
 
-from health_checks import STATE, Check, Result, Server, psycopg2
+from health_checks import STATE, Check, Result
+from health_server import Server, psycopg2
 
 STORED = STATE / "health" / "plans.json"
 # A plan that reads less is good. Of an index-only scan's rows, the share that may visit the table: the newest, which
@@ -29,7 +31,9 @@ def deviations(plan: dict[str, Any], expected: dict[str, Any]) -> list[str]:
     """In what a plan that was run differs from what is expected, a sentence each."""
     found = nodes(plan)
     pages = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
-    limit = expected.get("buffers")
+    taken = sum(node["Actual Rows"] * node["Actual Loops"] for node in found if "Relation Name" in node)
+    per_row = expected.get("pages_per_row")
+    limit = expected.get("buffers") or (round(FEW_PAGES + per_row * taken) if per_row else None)
     said = [f"reads {pages} pages, expected at most {limit}"] if limit and pages > limit else []
     if pages <= FEW_PAGES:
         return said

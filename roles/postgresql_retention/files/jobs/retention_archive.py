@@ -57,22 +57,25 @@ class Unbuffered(io.FileIO):
 class Archive:
     """A file under way."""
 
-    def __init__(self, folder: Path, name: str, columns: list[str]) -> None:
-        """Begin it with the names of the columns."""
+    def __init__(self, folder: Path, name: str, columns: list[str], reserve: int = 0) -> None:
+        """Begin it with the names of the columns; `reserve` bytes of the disk are left to others."""
         self.path = folder / f"{name}.csv.gz{PARTIAL}"
-        self.rows, self.columns = 0, columns
+        self.rows, self.columns, self.reserve = 0, columns, reserve
         self.file = Unbuffered(self.path, "x+")
         os.fchmod(self.file.fileno(), 0o600)
         header = io.StringIO()
         csv.writer(header, lineterminator="\n").writerow(columns)
         self.file.write(gzip.compress(header.getvalue().encode()))
+        # A file that is flushed and has no name after a power failure is none.
+        keep_names(folder)
 
     def append(self, session: Session, source: sql.Composable, rows: int) -> None:
         """Write rows `FROM …`, in the order of the columns, and read them back from the disk.
 
         Raises:
-            JobError: what is on the disk is not what the server sent, or not so many rows.
+            JobError: what is on the disk is not what the server sent, or not so many rows, or the disk is filling.
         """
+        refuse_a_full_disk(self.path.parent, 0, self.reserve)
         begin = self.file.seek(0, os.SEEK_END)
         try:
             columns = sql.SQL(", ").join(map(sql.Identifier, self.columns))
@@ -164,21 +167,47 @@ def settle(path: Path, rows: int | None = None) -> Path | None:
     if found.rows <= 1:
         path.unlink()
         return None
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
+    with path.open("rb") as source:
+        while chunk := source.read(CHUNK):
             whole.update(chunk)
     final = path.with_name(path.name.removesuffix(PARTIAL))
     beside = final.with_name(final.name + ".sha256")
-    beside.write_text(f"{whole.hexdigest()}  {final.name}\n", encoding="utf-8")
-    beside.chmod(0o600)
+    with beside.open("w", encoding="utf-8") as file:
+        os.fchmod(file.fileno(), 0o600)
+        file.write(f"{whole.hexdigest()}  {final.name}\n")
+        file.flush()
+        os.fsync(file.fileno())
     # Fails where the name is taken, as a rename would not. A run that was killed before the next line left both names.
     if not (final.exists() and final.samefile(path)):
         os.link(path, final)
+    keep_names(path.parent)
     path.unlink()
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.close(descriptor)
+    keep_names(path.parent)
     return final
+
+
+def keep_names(folder: Path) -> None:
+    """Flush a folder: the names of the files in it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def refuse_a_full_disk(folder: Path, needed: int, reserve: int) -> None:
+    """Hold the disk to have room: one that archives fill stops the server that it belongs to.
+
+    Raises:
+        JobError: less than `needed` and `reserve` bytes are free.
+    """
+    found = os.statvfs(folder)
+    free = found.f_bavail * found.f_frsize
+    if free < needed + reserve:
+        raise JobError(
+            f"{folder} has {free >> 20} MB free; up to {needed >> 20} MB are to be archived, {reserve >> 20} MB left "
+            "to others: take archives away, or give it room"
+        )
 
 
 def salvage(folder: Path, beginning: str) -> list[Path]:

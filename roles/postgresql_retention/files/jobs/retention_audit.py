@@ -60,6 +60,23 @@ class Audit:
         """Call what runs no more by its name."""
         self.session.run(self.sql("UPDATE {schema}.retention_run SET state = 'killed' WHERE state = 'running'"))
 
+    def refuse_all(self, message: str) -> None:
+        """Write that settings were wrong, and nothing of any policy was done."""
+        statement = (
+            "INSERT INTO {schema}.retention_run (ended_at, host, table_name, column_name, keep_days, cutoff, confirmed,"
+            " rows_found, rows_expired, state, message)"
+            " VALUES (clock_timestamp(), %s, '', '', 0, '', false, 0, 0, 'refused', %s)"
+        )
+        self.session.run(self.sql(statement), [socket.gethostname(), message])
+
+    def add_salvaged(self, table: str, path: str) -> None:
+        """Name an archive that a killed run left with that run, the last one of its table."""
+        statement = (
+            "UPDATE {schema}.retention_run SET archives = archives || %s::text WHERE id ="
+            " (SELECT max(id) FROM {schema}.retention_run WHERE state = 'killed' AND table_name = %s)"
+        )
+        self.session.run(self.sql(statement), [path, table])
+
     def begin(self, policy: Any, sight: Any, confirmed: bool) -> int:
         """Write that a policy is being carried out, and return the row's id."""
         return int(

@@ -23,9 +23,13 @@ WHERE h.inhparent = %(oid)s
     AND substring(pg_get_expr(c.relpartbound, c.oid) FROM ' TO \\(''([^'']+)''\\)$')::{type} <= %(cutoff)s::{type}
 ORDER BY bounds
 """
-# Partitions that an earlier run has noted and detached.
+# Partitions that an earlier run has noted and detached, and whether they are past the limit of today: the policy may
+# keep more than it did then.
 DETACHED = """
-SELECT c.oid, format('%%I.%%I', n.nspname, c.relname) AS name, p.bounds, false AS half_detached, false AS attached
+SELECT
+    c.oid, format('%%I.%%I', n.nspname, c.relname) AS name, p.bounds, false AS half_detached, false AS attached,
+    (substring(p.bounds FROM ' TO \\(''([^'']+)''\\)$')::{type} <= (now() - make_interval(days => %s))::{type}) IS TRUE
+    AS expired
 FROM {schema}.retention_partition AS p
 INNER JOIN pg_class AS c ON c.oid = p.partition_oid
 INNER JOIN pg_namespace AS n ON n.oid = c.relnamespace
@@ -49,8 +53,8 @@ def expired(session: Session, policy: Any, cutoff: str) -> list[dict[str, Any]]:
 
 
 def detached(session: Session, audit: Any, policy: Any) -> list[dict[str, Any]]:
-    """Return the partitions that a killed run has detached and not dropped."""
-    return session.run(audit.sql(DETACHED), [policy.name])
+    """Return the partitions that a killed run has detached and not dropped; `expired` where they still may go."""
+    return session.run(audit.sql(DETACHED, type=sql.SQL(policy.type)), [policy.keep_days, policy.name])
 
 
 def detach(session: Session, policy: Any, partition: dict[str, Any], lock_wait: float) -> None:

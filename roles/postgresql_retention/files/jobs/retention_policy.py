@@ -15,6 +15,8 @@ TYPES = ("timestamp with time zone", "timestamp without time zone", "date")
 # A row may be dated ahead, as a prediction is; a table of which the newest row is further ahead has wrong rows, or the
 # server a wrong clock.
 AHEAD = timedelta(days=1)
+# Of fewer rows a share says nothing: a table of ten loses half of them any night.
+FEW = 100
 
 TABLE = """
 SELECT
@@ -199,7 +201,7 @@ def look(session: Session, policy: Policy, confirmed_until: str | None) -> Sight
 
 
 def implausible(sights: dict[str, Sight], silence: timedelta) -> str:
-    """Return why the clock is not to be believed, or nothing.
+    """Return why the rows do not believe the clock, or nothing; other clocks are asked by dbjob_clock.
 
     A clock that is ahead makes rows look old. Where no table has a row of the last day, either it is ahead or the
     application stands still, and neither is a reason to delete.
@@ -224,7 +226,7 @@ def objection(policy: Policy, sight: Sight, most_percent: float, confirmed: bool
             f"its newest row is of {sight.newest:%Y-%m-%d %H:%M} UTC, and the server's clock says "
             f"{sight.now:%Y-%m-%d %H:%M}: correct the rows or the clock"
         )
-    if sight.percent > most_percent and not confirmed:
+    if sight.percent > most_percent and sight.unconfirmed >= FEW and not confirmed:
         return (
             f"{sight.unconfirmed} of {sight.rows} rows would go, {sight.percent:.0f} % and more than the "
             f"{most_percent:g} % that go unasked. Look with --dry-run, then: --confirm {policy.name}"

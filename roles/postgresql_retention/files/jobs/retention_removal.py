@@ -11,7 +11,7 @@ from typing import Any
 import retention_partitions as partitions
 from dbjob_session import JobError, Session, identifier
 from psycopg2 import sql
-from retention_archive import Archive
+from retention_archive import Archive, refuse_a_full_disk
 from retention_audit import Audit
 from retention_policy import Policy, Sight
 
@@ -56,7 +56,7 @@ class Removal:
 
     def carry_out(self) -> str:
         """Remove what is past the limit, up to the cap, and return how far that got."""
-        dropped = self.drop_partitions() if self.policy.by_time else 0
+        dropped, spared = self.drop_partitions() if self.policy.by_time else (0, [])
         deleted = 0
         with self.archive() as archive:
             for leaf in self.policy.leaves:
@@ -64,6 +64,7 @@ class Removal:
         parts = [f"{dropped} partitions dropped"] if self.policy.by_time else []
         parts += [f"{deleted} rows deleted"] if deleted or not parts else []
         parts += ["the cap of one run: the next one goes on"] if deleted >= self.given.most_rows else []
+        parts += [f"{name} was detached by an earlier run and is kept longer now: attach it again" for name in spared]
         return ", ".join(parts)
 
     @contextlib.contextmanager
@@ -74,23 +75,41 @@ class Removal:
             return
         columns = [str(column["name"]) for column in self.session.run(COLUMNS, [self.policy.oid])]
         name = archive_name(self.session, self.policy.name)
-        archive = Archive(self.given.archive, f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}", columns)
+        if self.sight.expired:
+            refuse_a_full_disk(self.given.archive, self.expected_bytes(), self.given.reserve)
+        archive = Archive(
+            self.given.archive, f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}", columns, self.given.reserve
+        )
         try:
             yield archive
         finally:
             if path := archive.finish():
                 self.audit.add_archive(self.row, str(path))
 
-    def drop_partitions(self) -> int:
-        """Detach and drop the partitions that are past the limit, and those that a killed run detached."""
-        gone = partitions.detached(self.session, self.audit, self.policy)
+    def expected_bytes(self) -> int:
+        """Return what the rows that go take in their table; an archive of them is smaller."""
+        if not self.sight.rows:
+            return 0
+        size = self.session.value(
+            "SELECT coalesce(sum(pg_table_size(t.relid)), pg_table_size(%s))::bigint FROM pg_partition_tree(%s) AS t",
+            [self.policy.oid, self.policy.oid],
+        )
+        return int(size) * min(self.sight.expired, self.given.most_rows) // self.sight.rows
+
+    def drop_partitions(self) -> tuple[int, list[str]]:
+        """Detach and drop the partitions that are past the limit, and those that a killed run detached.
+
+        Returns how many, and the names of detached ones that the policy keeps longer by now.
+        """
+        left = partitions.detached(self.session, self.audit, self.policy)
+        gone = [partition for partition in left if partition["expired"]]
         gone += partitions.expired(self.session, self.policy, self.sight.cutoff)
         for partition in gone:
             self.audit.note_partition(partition, self.policy.name)
             partitions.detach(self.session, self.policy, partition, self.given.lock_wait)
             with self.archive() as archive:
                 partitions.drop(self.session, self.audit, self.row, partition, archive)
-        return len(gone)
+        return len(gone), [partition["name"] for partition in left if not partition["expired"]]
 
     def delete_rows(self, leaf: str, archive: Archive | None, most: int) -> int:
         """Delete the rows of a table batch by batch, and return how many."""

@@ -1,17 +1,12 @@
 -- For how long WAL with content has not been archived. failed_count stays 0 where archive_command cannot even be run,
 -- so two things are looked at: the oldest file that is ready, and how far the server has written beyond the last that
--- was archived. What an idle server writes, less than 64 kB, waits for more.
+-- was archived. Since when that is so, health_samples.py knows: the server may have been idle since the last file.
 -- Source: ours, from pg_stat_archiver and the folder archive_status.
 SELECT
     'archive' AS item,
-    greatest(
-        0,
-        extract(EPOCH FROM clock_timestamp() - ready.oldest),
-        CASE
-            WHEN written.bytes > 65536
-                THEN extract(EPOCH FROM clock_timestamp() - coalesce(a.last_archived_time, pg_postmaster_start_time()))
-        END
-    )::bigint AS value,
+    greatest(0, extract(EPOCH FROM clock_timestamp() - ready.oldest))::bigint AS value,
+    coalesce(a.last_archived_wal, '') AS last_archived,
+    coalesce(written.bytes, 0)::bigint AS unarchived_bytes,
     concat_ws(
         ', ', 'last archived ' || coalesce(date_trunc('second', a.last_archived_time)::text, 'never'),
         CASE WHEN a.last_failed_time > coalesce(a.last_archived_time, '-infinity') THEN 'the last attempt failed' END

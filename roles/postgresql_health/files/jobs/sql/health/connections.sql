@@ -1,4 +1,5 @@
--- Connections of clients, in percent of those that max_connections leaves to them.
+-- Connections of clients, in percent of those that max_connections leaves to them. Since PostgreSQL 16 some are kept
+-- for roles that are no superusers, too.
 -- Source: the operations guide, "Database connection usage" and ALERT_THRESHOLDS['connection_usage_percent'].
 SELECT
     'clients' AS item,
@@ -7,6 +8,7 @@ SELECT
 FROM pg_stat_activity AS a
 CROSS JOIN (
     SELECT
-        current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int AS clients
+        current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+        - coalesce(current_setting('reserved_connections', TRUE), '0')::int AS clients
 ) AS limits
 WHERE a.backend_type = 'client backend';

@@ -1,10 +1,9 @@
--- Index pages found in shared_buffers, since the last reset of the statistics. Fewer than 1,000 reads say nothing.
+-- Index pages found in shared_buffers, as counters since their last reset: health_samples.py has the share of the last
+-- hour from them.
 -- Source: the operations guide, "Index hit ratio" and ALERT_THRESHOLDS['index_hit_ratio_percent'].
 SELECT
     current_database() AS item,
-    CASE
-        WHEN sum(idx_blks_hit + idx_blks_read) >= 1000
-            THEN round(100 * sum(idx_blks_hit) / sum(idx_blks_hit + idx_blks_read), 1)
-    END AS value,
-    format('%s reads', coalesce(sum(idx_blks_hit + idx_blks_read), 0)) AS detail
+    coalesce(sum(idx_blks_hit), 0) AS hits,
+    coalesce(sum(idx_blks_hit + idx_blks_read), 0) AS reads,
+    round(100 * sum(idx_blks_hit) / nullif(sum(idx_blks_hit + idx_blks_read), 0), 1) AS percent_since_reset
 FROM pg_statio_user_indexes;

@@ -1,6 +1,6 @@
 -- Whether the standbys are connected: 0 streams, 1 a slot that nobody reads, 2 a standby that does not receive, a slot
--- that is lost, or fewer standbys than the inventory has (health.replicas). The lag says nothing of a standby that is
--- gone.
+-- that is lost, or a standby of the inventory (health.standbys, by application_name) that is not there. The lag says
+-- nothing of a standby that is gone, and a walsender of another name is none of them.
 -- Source: ours, from pg_replication_slots, pg_stat_replication and pg_stat_wal_receiver.
 SELECT
     'slot ' || slot_name AS item,
@@ -10,13 +10,13 @@ FROM pg_replication_slots
 WHERE slot_type = 'physical' AND NOT temporary
 UNION ALL
 SELECT
-    'expected standbys',
-    CASE WHEN count(r.pid) < one.expected THEN 2 ELSE 0 END,
-    format('%s of %s stream', count(r.pid), one.expected)
-FROM (SELECT coalesce(nullif(current_setting('health.replicas', TRUE), '')::int, 0) AS expected) AS one
-LEFT JOIN pg_stat_replication AS r ON r.state = 'streaming' AND r.application_name <> 'pg_basebackup'
-WHERE NOT pg_is_in_recovery() AND one.expected > 0
-GROUP BY one.expected
+    'standby ' || expected.name,
+    CASE WHEN bool_or(r.state = 'streaming') THEN 0 ELSE 2 END,
+    coalesce(string_agg(r.state || coalesce(' to ' || r.client_addr, ''), ', '), 'not connected')
+FROM unnest(string_to_array(nullif(current_setting('health.standbys', TRUE), ''), ',')) AS expected (name)
+LEFT JOIN pg_stat_replication AS r ON expected.name = r.application_name
+WHERE NOT pg_is_in_recovery()
+GROUP BY expected.name
 UNION ALL
 SELECT
     'receiver',

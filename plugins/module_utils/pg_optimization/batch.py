@@ -1,0 +1,162 @@
+"""All twins at once: one script makes them, one query a kind reads them back. What fails is then looked at one by one.
+
+A run that finds nothing to do ends here, with as many round trips for a hundred indexes as for one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from . import sqlbuild, twin_queries
+from .catalog import definition
+from .connection import Session, sql
+from .model import Declaration, Index, MaterializedView, Name, Statistics
+from .state import Found, Relation
+from .table import differing
+from .twins import (
+    TWIN,
+    Canonical,
+    Failed,
+    StatisticsDefinition,
+    ViewDefinition,
+    group,
+    parameter_statements,
+    table_statement,
+    undone,
+)
+
+if TYPE_CHECKING:
+    from .connection import Composable
+
+_ANY = f"^{TWIN}_[0-9]+$"
+
+
+class Batch:
+    """Collects the script, and what the name of each twin stands for."""
+
+    def __init__(self, declaration: Declaration, found: Found) -> None:
+        """Begin with nothing."""
+        self.declaration = declaration
+        self.found = found
+        self.script: list[Composable] = []
+        self.indexes: dict[str, Index] = {}
+        self.statistics: dict[str, Statistics] = {}
+        self.views: dict[str, MaterializedView] = {}
+        self.count = 0
+
+    def _next(self) -> str:
+        self.count += 1
+        return f"{TWIN}_{self.count}"
+
+    def _objects(self, name: Name, twin: sql.Identifier) -> None:
+        """Add everything declared on a relation whose twin stands."""
+        declared = group(self.declaration, name)
+        for index in declared.indexes:
+            own = self._next()
+            self.indexes[own] = index
+            self.script.append(sqlbuild.create_index(replace(index, tablespace=None), sql.Identifier(own), twin))
+        for item in declared.statistics:
+            own = self._next()
+            self.statistics[own] = item
+            self.script.append(sqlbuild.create_statistics(item, sql.Identifier("pg_temp", own), twin))
+
+    def _parameters(self, relation: Relation) -> None:
+        """Try the storage parameters that differ, on a twin that is not partitioned."""
+        leaves = [part.options for part in relation.partitions if part.kind == "r"]
+        stored = leaves if relation.kind == "p" else [relation.options]
+        for item in group(self.declaration, relation.name).parameters:
+            changes = [pair for options in stored for pair in differing(item.parameters, options).items()]
+            if changes:
+                twin = sql.Identifier("pg_temp", self._next())
+                like = sqlbuild.ident(relation.name)
+                self.script.append(sqlbuild.text("CREATE TEMPORARY TABLE {} (LIKE {}) ON COMMIT DROP", twin, like))
+                self.script += parameter_statements(dict(changes).items(), twin)
+
+    def table(self, relation: Relation) -> None:
+        """Add the twin of a table."""
+        on = group(self.declaration, relation.name)
+        if on.indexes or on.statistics:
+            self.script.append(table_statement(relation))
+            self._objects(relation.name, sql.Identifier("pg_temp", relation.name.name))
+        self._parameters(relation)
+
+    def view(self, view: MaterializedView) -> None:
+        """Add the twin of a materialized view that exists."""
+        own = self._next()
+        self.views[own] = view
+        like, twin = sql.Identifier("pg_temp", own), sql.Identifier("pg_temp", view.name.name)
+        self.script += [
+            sqlbuild.text("CREATE TEMPORARY VIEW {} AS ({})", like, sqlbuild.raw(view.query)),
+            sqlbuild.text("CREATE TEMPORARY TABLE {} (LIKE {}) ON COMMIT DROP", twin, like),
+        ]
+        self._objects(view.name, twin)
+        relation = self.found.relations[view.name]
+        self._parameters(relation)
+        changes = differing(view.storage_parameters, relation.options)
+        self.script += parameter_statements(changes.items(), twin)
+
+    def read(self, session: Session) -> Canonical:
+        """Make all twins and read them back."""
+        canonical = Canonical()
+        session.execute(sql.SQL(";\n").join(self.script))
+        for row in session.rows(twin_queries.TWIN_INDEXES, (_ANY,)) if self.indexes else []:
+            canonical.indexes[self.indexes[row["twin"]].name] = definition(row)
+        for row in session.rows(twin_queries.TWIN_STATISTICS, (_ANY,)) if self.statistics else []:
+            name = self.statistics[row["twin"]].name
+            canonical.statistics[name] = StatisticsDefinition(row["columns"], row["kinds"])
+        for row in session.rows(twin_queries.TWIN_VIEWS) if self.views else []:
+            columns = tuple((name, kind, collation) for name, kind, collation in row["columns"] or ())
+            made = ViewDefinition(row["query"], columns, len(canonical.views))
+            canonical.views[self.views[row["twin"]].name] = made
+        return canonical
+
+
+def _read(session: Session, batch: Batch) -> Canonical | None:
+    if not batch.script:
+        return Canonical()
+    try:
+        with undone(session, "pgopt_batch"):
+            return batch.read(session)
+    except Failed:
+        return None
+
+
+def _found_views(declaration: Declaration, found: Found) -> list[MaterializedView] | None:
+    """Return the views that are declared present, or None where one of them does not exist yet."""
+    views = [view for view in declaration.materialized_views if view.present]
+    there = [view.name in found.relations and found.relations[view.name].kind == "m" for view in views]
+    return views if all(there) else None
+
+
+def everything(
+    session: Session, declaration: Declaration, found: Found, tables: Sequence[Relation]
+) -> tuple[Canonical | None, bool]:
+    """Return the objects on tables, None where the server refuses one; and whether the views are in it too.
+
+    They are not where one does not exist or has another query: what stands on which then is asked of each.
+    """
+    views = _found_views(declaration, found)
+    names = [relation.name.name for relation in tables] + [view.name.name for view in views or ()]
+    if len(names) > len(set(names)):
+        return None, False
+    batch = Batch(declaration, found)
+    for relation in tables:
+        batch.table(relation)
+    for view in views or ():
+        batch.view(view)
+    canonical = _read(session, batch)
+    if canonical is None and views:
+        batch = Batch(declaration, found)
+        for relation in tables:
+            batch.table(relation)
+        return _read(session, batch), False
+    unchanged = (
+        canonical is not None
+        and views is not None
+        and all(canonical.views[view.name].query == found.relations[view.name].query for view in views)
+    )
+    if canonical is not None and not unchanged:
+        canonical.views.clear()
+    return canonical, unchanged

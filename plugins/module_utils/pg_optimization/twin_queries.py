@@ -1,0 +1,63 @@
+"""The SQL that reads back what was made on twins, all at once. Parameters are positional."""
+
+from __future__ import annotations
+
+from .queries import DEFINITION
+
+# The definitions of the indexes that were just built on twins: the pattern of their names
+TWIN_INDEXES = f"""
+SELECT c.relname AS twin, {DEFINITION}
+FROM pg_index i
+JOIN pg_class c ON c.oid = i.indexrelid
+JOIN pg_class t ON t.oid = i.indrelid
+WHERE c.relnamespace = pg_my_temp_schema() AND c.relname ~ %s
+"""  # noqa: S608 - parts of this file
+
+_VIEW = """
+       pg_get_viewdef(v.oid) AS query,
+       (SELECT json_agg(json_build_array(a.attname, format_type(a.atttypid, a.atttypmod), a.attcollation::bigint)
+                        ORDER BY a.attnum)
+        FROM pg_attribute a WHERE a.attrelid = v.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns
+"""
+
+# The definition of a view and its columns; the view's name, quoted and qualified
+VIEW = f"SELECT {_VIEW} FROM (SELECT %s::regclass::oid AS oid) v"  # noqa: S608 - parts of this file
+
+# The same of the views that were just made as twins
+TWIN_VIEWS = f"""
+SELECT v.relname AS twin, {_VIEW} FROM pg_class v WHERE v.relnamespace = pg_my_temp_schema() AND v.relkind = 'v'
+"""  # noqa: S608 - parts of this file
+
+# What a view reads, by itself and through plain views; `twin` stands for a relation in pg_temp: the view's name
+READS = """
+WITH RECURSIVE reads (oid, direct) AS (
+    SELECT d.refobjid, true
+    FROM pg_rewrite r
+    JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
+    WHERE r.ev_class = %s::regclass AND d.refobjid <> r.ev_class
+    UNION
+    SELECT d.refobjid, false
+    FROM reads
+    JOIN pg_class v ON v.oid = reads.oid AND v.relkind = 'v'
+    JOIN pg_rewrite r ON r.ev_class = v.oid
+    JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
+    WHERE d.refobjid <> r.ev_class
+)
+SELECT n.nspname AS schema, c.relname AS name, n.oid = pg_my_temp_schema() AS twin, bool_or(direct) AS direct
+FROM reads JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = c.relnamespace
+GROUP BY 1, 2, 3
+"""
+
+# How the session's search path has a relation written: schema and name, twice
+SHOWN = """
+SELECT CASE WHEN %s = ANY (current_schemas(false)::text[]) THEN '' ELSE quote_ident(%s) || '.' END AS prefix,
+       quote_ident(%s) AS name
+"""
+
+# The statistics that were just made on twins: the pattern of their names
+TWIN_STATISTICS = """
+SELECT s.stxname AS twin, pg_get_statisticsobjdef_columns(s.oid) AS columns,
+       (SELECT string_agg(k::text, ' ' ORDER BY k) FROM unnest(s.stxkind) k WHERE k <> 'e') AS kinds
+FROM pg_statistic_ext s
+WHERE s.stxnamespace = pg_my_temp_schema() AND s.stxname ~ %s
+"""
