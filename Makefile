@@ -14,8 +14,10 @@ PYTEST := pytest --numprocesses 2 --dist loadfile
 SUITES := tests/unit tests/data tests/integration
 RESULTS := .lab/results
 BENCH ?= indexes module play
-BENCHES := indexes module play retention partitions health mldb
+BENCHES := indexes module play retention partitions health mldb durability
 BENCH_ROWS ?= 2000000
+BENCH_KILLS ?= 20
+BENCH_SWITCHOVERS ?= 20
 FAULTS_DEBIAN ?= bookworm trixie
 FAULTS_TARGETS ?= 10
 # What test-faults runs on each release: folders of molecule/.
@@ -28,7 +30,7 @@ LINTERS := _ansible-lint _sqlfluff $(QUICK_LINTERS)
 SCRIPTS = $(shell git ls-files --cached --others --exclude-standard | xargs grep --files-with-matches --no-messages '^#!.*sh$$')
 QUERIES = $(shell git ls-files --cached --others --exclude-standard '*.sql')
 
-.PHONY: help lab test test-fast test-faults lint bench report docs lab-hosts lab-down _setup _bench-play _bench-mldb $(LINTERS)
+.PHONY: help lab test test-fast test-faults lint bench report docs lab-hosts lab-down _setup _bench-play _bench-mldb _bench-durability $(LINTERS)
 
 help: ## list the commands
 	@sed --quiet --regexp-extended 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand --tabs=20
@@ -71,7 +73,7 @@ test-fast: _setup ## the quick linters, unit tests and quick integration tests: 
 lint: _setup ## ansible-lint, yamllint, ruff, mypy, shellcheck and sqlfluff
 	@$(MAKE) --jobs=2 --output-sync=target $(LINTERS)
 
-bench: _setup ## measure the indexes, an idle run of the module, and the site (BENCH="indexes module play retention partitions health mldb", BENCH_ROWS=2000000)
+bench: _setup ## measure the indexes, an idle run of the module, and the site (BENCH="indexes module play retention partitions health mldb durability", BENCH_ROWS=2000000)
 	$(if $(filter-out $(BENCHES),$(BENCH)),$(error BENCH is one or more of: $(BENCHES)))
 	$(if $(BENCH_PARTS),@lab/stage 'The $(BENCH_PARTS)' python tests/bench/bench.py --rows $(BENCH_ROWS) --parts $(BENCH_PARTS))
 	$(if $(filter retention,$(BENCH)),@lab/stage 'Retention and the refresh' python tests/bench/bench_retention.py --rows $(BENCH_ROWS) --output $(RESULTS)/bench_retention.json)
@@ -79,11 +81,19 @@ bench: _setup ## measure the indexes, an idle run of the module, and the site (B
 	$(if $(filter health,$(BENCH)),@lab/stage 'The health checks' python tests/bench/bench_health.py --rows $(BENCH_ROWS) --output $(RESULTS)/bench_health.json)
 	$(if $(filter play,$(BENCH)),@$(MAKE) _bench-play)
 	$(if $(filter mldb,$(BENCH)),@$(MAKE) lab-hosts _bench-mldb)
+	$(if $(filter durability,$(BENCH)),@$(MAKE) _bench-durability)
 
 _bench-play:
 	@lab/stage 'Docker Engine' lab/docker
 	@lab/stage 'Host images' lab/image bookworm trixie
 	@lab/stage 'The site on a blank host, and again' python tests/bench/bench_play.py
+
+_bench-durability:
+	@lab/stage 'Docker Engine' lab/docker
+	@lab/stage 'Host image' lab/image $(LAB_DEBIAN)
+	@lab/stage 'Losses, copies, switchovers, hosts rebuilt' env FAULTS_PREFIX=bench FAULTS_DEBIAN=$(LAB_DEBIAN) \
+	    MOLECULE_EPHEMERAL_DIRECTORY=$(CURDIR)/.lab/molecule/durability \
+	    python tests/bench/bench_durability.py --kills $(BENCH_KILLS) --switchovers $(BENCH_SWITCHOVERS)
 
 # On the lab, which the first run provisions where it is blank.
 _bench-mldb:

@@ -196,18 +196,33 @@ class Cluster:
         text.append(process.stdout.read())
         return process.wait(), "".join(text)
 
-    def archive(self) -> str:
+    def provision(self) -> None:
+        """Run the site where it has not been run to its end."""
+        if self.db1.run("test -e /etc/mltrading-db/health_metrics.env").returncode or not self.db1.answers():
+            run = self.play("site.yml")
+            assert run.returncode == 0, run.stdout
+
+    def naming(self, primary: Node) -> list[str]:
+        """Arguments of a play after a promotion: an inventory that names `primary`, and both servers."""
+        file = EPHEMERAL / f"primary-{primary.name}.json"
+        hosts = {node.name: {"postgresql_primary": primary.name} for node in (self.db1, self.db2)}
+        file.write_text(json.dumps({"all": {"hosts": hosts}}))
+        return ["--inventory", str(file), "--limit", ",".join(hosts)]
+
+    def archive(self, primary: Node | None = None) -> str:
         """Have everything that was written so far archived; the last segment."""
-        self.db1.sql("SELECT pg_create_restore_point('everything so far')")
-        segment = self.db1.sql("SELECT pg_walfile_name(pg_switch_wal())")
+        node = primary or self.db1
+        node.sql("SELECT pg_create_restore_point('everything so far')")
+        segment = node.sql("SELECT pg_walfile_name(pg_switch_wal())")
         ask = "SELECT coalesce(last_archived_wal, '') FROM pg_stat_archiver"
-        assert eventually(lambda: self.db1.sql(ask) >= segment), f"{segment} is not archived"
+        assert eventually(lambda: node.sql(ask) >= segment), f"{segment} is not archived"
         return segment
 
-    def follows(self) -> bool:
+    def follows(self, primary: Node | None = None) -> bool:
         """Whether the standby receives and has replayed what the primary has."""
         ask = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming' AND replay_lsn >= '{}'"
-        return self.db1.answers() and self.db1.sql(ask.format(self.db1.sql("SELECT pg_current_wal_lsn()"))) == "1"
+        node = primary or self.db1
+        return node.answers() and node.sql(ask.format(node.sql("SELECT pg_current_wal_lsn()"))) == "1"
 
     def is_whole(self) -> None:
         """Assert that it is as provisioned: one primary, a standby that follows, an archive that takes WAL."""
@@ -242,24 +257,24 @@ class Cluster:
         return (node or self.db1).run(command, json.dumps(settings))
 
     @contextmanager
-    def clone(self, **target: Any) -> Iterator[Callable[[str], str]]:
-        """A clone of the primary restored to a target; asks its trading database."""
-        place = {"directory": CLONE, "port": 5499}
+    def clone(self, node: Node | None = None, **target: Any) -> Iterator[Callable[[str], str]]:
+        """A clone of the primary restored to a target, on its host or another; asks its trading database."""
+        on, place = node or self.db1, {"directory": CLONE, "port": 5499}
         try:
-            run = self.restore("run", **target, **place)
+            run = self.restore("run", on, **target, **place)
             assert run.returncode == 0, run.stderr
-            yield lambda statement: self.db1.sql(statement, DATABASE, 5499)
+            yield lambda statement: on.sql(statement, DATABASE, 5499)
         finally:
-            self.remove_clone()
+            self.remove_clone(on)
 
-    def remove_clone(self) -> None:
+    def remove_clone(self, node: Node | None = None) -> None:
         """Stop the clone and remove it."""
         stop = f"/usr/lib/postgresql/{self.version}/bin/pg_ctl stop --mode=immediate -D {CLONE}"
-        self.db1.run(f"cd /; runuser -u postgres -- {stop}; rm -rf {CLONE} {CLONE}.restore")
+        (node or self.db1).run(f"cd /; runuser -u postgres -- {stop}; rm -rf {CLONE} {CLONE}.restore")
 
-    def restored(self, **target: Any) -> set[int]:
+    def restored(self, node: Node | None = None, **target: Any) -> set[int]:
         """The oracle's rows that a restore to a target has."""
-        with self.clone(**target) as ask:
+        with self.clone(node, **target) as ask:
             return numbers(ask("SELECT number FROM oracle"))
 
     def rows(self, node: Node | None = None) -> set[int]:

@@ -40,9 +40,7 @@ def hosts() -> Cluster:
 @pytest.fixture(scope="session")
 def provisioned(hosts: Cluster) -> Cluster:
     """The hosts, provisioned: by the test that does it under faults, or here where that one was not asked for."""
-    if hosts.db1.run("test -e /etc/mltrading-db/postgresql_health.env").returncode or not hosts.db1.answers():
-        run = hosts.play("site.yml")
-        assert run.returncode == 0, run.stdout
+    hosts.provision()
     return hosts
 
 

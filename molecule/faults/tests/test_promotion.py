@@ -4,11 +4,9 @@ The tests are one story, in this order: the standby takes over by plan, and the 
 one dies; then it goes wrong, in one way after the other.
 """
 
-import json
 import signal
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from harness import SCRIPTS, Cluster, Node, docker, eventually, said
@@ -16,29 +14,19 @@ from oracle import Oracle
 from table import Fault
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Where an inventory is written to that names another primary."""
-    return tmp_path
-
-
 def play(
-    cluster: Cluster, folder: Path, playbook: str, primary: Node, *arguments: str, **variables: object
+    cluster: Cluster, playbook: str, primary: Node, *arguments: str, **variables: object
 ) -> subprocess.CompletedProcess[str]:
     """A playbook with an inventory that names `primary`, as a person would after a promotion."""
-    file = folder / f"{primary.name}.json"
-    hosts = {node.name: {"postgresql_primary": primary.name} for node in (cluster.db1, cluster.db2)}
-    file.write_text(json.dumps({"all": {"hosts": hosts}}))
-    limit = () if any(argument.startswith("--limit") for argument in arguments) else ("--limit", ",".join(hosts))
-    return cluster.play(playbook, "--inventory", str(file), *limit, *arguments, **variables)
+    return cluster.play(playbook, *cluster.naming(primary), *arguments, **variables)
 
 
 def promote(
-    cluster: Cluster, folder: Path, primary: Node, standby: Node, *arguments: str, **more: object
+    cluster: Cluster, primary: Node, standby: Node, *arguments: str, **more: object
 ) -> subprocess.CompletedProcess[str]:
     """The playbook, asked to promote `standby`."""
     ask = {"promote_to": standby.name, "promote_confirm": standby.name} | more
-    return play(cluster, folder, "promote_replica.yml", primary, *arguments, **ask)
+    return play(cluster, "promote_replica.yml", primary, *arguments, **ask)
 
 
 def who_writes(cluster: Cluster) -> tuple[bool, bool]:
@@ -47,33 +35,31 @@ def who_writes(cluster: Cluster) -> tuple[bool, bool]:
 
 
 @pytest.mark.timeout(2400)
-def test_a_planned_change_loses_no_acknowledged_row(
-    provisioned: Cluster, oracle: Oracle, fault: Fault, folder: Path
-) -> None:
+def test_a_planned_change_loses_no_acknowledged_row(provisioned: Cluster, oracle: Oracle, fault: Fault) -> None:
     """The standby is promoted by plan (switchover), under load."""
     cluster, old, new = provisioned, provisioned.db1, provisioned.db2
 
     poolers = "sha256sum /etc/pgbouncer/pgbouncer.ini"
     pointed = old.do(poolers)
-    unconfirmed = promote(cluster, folder, old, new, promote_confirm=old.name)
+    unconfirmed = promote(cluster, old, new, promote_confirm=old.name)
     assert "repeat it as promote_confirm=HOST" in said(unconfirmed)
-    alive = promote(cluster, folder, old, new, promote_unplanned=True)
+    alive = promote(cluster, old, new, promote_unplanned=True)
     assert f"{old.name} still takes writes" in said(alive)
     new.sql("SELECT pg_wal_replay_pause()")
     old.sql("CREATE TABLE promotion_bulk AS SELECT repeat(n::text, 10) FROM generate_series(1, 400000) AS n")
-    behind = promote(cluster, folder, old, new)
+    behind = promote(cluster, old, new)
     new.sql("SELECT pg_wal_replay_resume()")
     old.sql("DROP TABLE promotion_bulk")
     assert "bytes behind" in said(behind)
     assert [run.returncode for run in (unconfirmed, alive, behind)] == [2, 2, 2]
     assert old.do(poolers) == pointed
     assert eventually(cluster.follows)
-    predicted = promote(cluster, folder, old, new, "--check")
+    predicted = promote(cluster, old, new, "--check")
     assert predicted.returncode == 0, predicted.stdout
     assert who_writes(cluster) == (True, False)
     assert old.do(poolers) == pointed
 
-    run = promote(cluster, folder, old, new)
+    run = promote(cluster, old, new)
     assert run.returncode == 0, run.stdout
     assert "The write gap was" in said(run)
     oracle.writes_on()
@@ -81,15 +67,17 @@ def test_a_planned_change_loses_no_acknowledged_row(
     fault.accounts_for(acknowledged, cluster.rows(new))
     assert who_writes(cluster) == (False, True)
     assert eventually(lambda: acknowledged <= cluster.rows(old))
+    # Before anybody has changed the inventory.
+    cluster.archive(new)
 
-    restored = play(cluster, folder, "restore_backup.yml", old, restore_target="latest", restore_confirm=old.name)
+    restored = play(cluster, "restore_backup.yml", old, restore_target="latest", restore_confirm=old.name)
     assert restored.returncode != 0
     assert f"{new.name} takes writes for the cluster of {old.name}" in said(restored)
     assert eventually(lambda: acknowledged <= cluster.rows(old))
-    unchanged = play(cluster, folder, "site.yml", old, "--tags", "postgresql")
+    unchanged = play(cluster, "site.yml", old, "--tags", "postgresql")
     assert f"postgresql_primary is {old.name}, and of this cluster's servers {new.name} takes writes" in said(unchanged)
     tags = "common,postgresql,postgresql_replica,pgbouncer"
-    changed = play(cluster, folder, "site.yml", new, "--tags", tags)
+    changed = play(cluster, "site.yml", new, "--tags", tags)
     assert changed.returncode == 0, changed.stdout
     assert "changed: [" not in changed.stdout
     fault.happened = (
@@ -100,22 +88,22 @@ def test_a_planned_change_loses_no_acknowledged_row(
 
 @pytest.mark.timeout(2400)
 def test_a_dead_primary_is_replaced_and_takes_no_write_when_it_is_back(
-    provisioned: Cluster, oracle: Oracle, fault: Fault, folder: Path
+    provisioned: Cluster, oracle: Oracle, fault: Fault
 ) -> None:
     """The primary's host is killed under load, and the standby promoted (synchronous replication)."""
     cluster, new, old = provisioned, provisioned.db1, provisioned.db2
     assert who_writes(cluster) == (False, True), "this test goes on where the one before it ended"
-    run = play(cluster, folder, "site.yml", old, "--tags", "postgresql_replica", postgresql_replica_synchronous="any")
+    run = play(cluster, "site.yml", old, "--tags", "postgresql_replica", postgresql_replica_synchronous="any")
     assert run.returncode == 0, run.stdout
     synchronous = "SELECT string_agg(sync_state, ',') FROM pg_stat_replication"
     assert eventually(lambda: old.sql(synchronous) == "quorum")
     oracle.writes_on()
 
     docker("kill", old.name)
-    planned = promote(cluster, folder, old, new, f"--limit={new.name}")
+    planned = promote(cluster, old, new, f"--limit={new.name}")
     assert f"{old.name} does not answer it or the controller" in said(planned)
     waits = {"promote_unplanned": True, "postgresql_replica_synchronous": "any"}
-    run = promote(cluster, folder, old, new, f"--limit={new.name}", **waits)
+    run = promote(cluster, old, new, f"--limit={new.name}", **waits)
     assert run.returncode == 0, run.stdout
     # Commits do not wait for the standby that the dead host is to be.
     oracle.writes_on()
@@ -125,7 +113,7 @@ def test_a_dead_primary_is_replaced_and_takes_no_write_when_it_is_back(
     journal = "journalctl --boot --unit 'postgresql@*'"
     assert eventually(lambda: "takes writes for this cluster" in old.run(journal).stdout)
     assert not old.answers()
-    refused = play(cluster, folder, "site.yml", new, "--tags", "postgresql,postgresql_replica")
+    refused = play(cluster, "site.yml", new, "--tags", "postgresql,postgresql_replica")
     assert f"promote_rejoin={old.name}" in said(refused)
     assert refused.returncode != 0
     # It knows that it was replaced, and needs nobody to tell it again.
@@ -134,7 +122,7 @@ def test_a_dead_primary_is_replaced_and_takes_no_write_when_it_is_back(
     assert "this server was replaced" in old.run(journal).stdout
     assert not old.answers()
 
-    run = play(cluster, folder, "promote_replica.yml", new, promote_rejoin=old.name, promote_confirm=old.name)
+    run = play(cluster, "promote_replica.yml", new, promote_rejoin=old.name, promote_confirm=old.name)
     assert run.returncode == 0, run.stdout
     assert who_writes(cluster) == (True, False)
     acknowledged = oracle.stop()
@@ -151,14 +139,12 @@ def test_a_dead_primary_is_replaced_and_takes_no_write_when_it_is_back(
     )
 
 
-def test_a_standby_that_does_not_keep_up_is_not_promoted(
-    cluster: Cluster, oracle: Oracle, fault: Fault, folder: Path
-) -> None:
+def test_a_standby_that_does_not_keep_up_is_not_promoted(cluster: Cluster, oracle: Oracle, fault: Fault) -> None:
     """The standby does not replay what the primary wrote last, and the switchover fails."""
     old, new = cluster.db1, cluster.db2
     new.sql("SELECT pg_wal_replay_pause()")
     oracle.writes_on()
-    run = promote(cluster, folder, old, new)
+    run = promote(cluster, old, new)
     new.sql("SELECT pg_wal_replay_resume()")
     assert run.returncode != 0
     assert "did not replay WAL beyond" in said(run)
@@ -166,7 +152,7 @@ def test_a_standby_that_does_not_keep_up_is_not_promoted(
     assert who_writes(cluster) == (True, False)
     oracle.writes_on()
     # Its pooler's files are the site's to put back.
-    site = play(cluster, folder, "site.yml", old, "--tags", "common,postgresql,postgresql_replica,pgbouncer")
+    site = play(cluster, "site.yml", old, "--tags", "common,postgresql,postgresql_replica,pgbouncer")
     assert site.returncode == 0, site.stdout
     acknowledged = oracle.stop()
     fault.accounts_for(acknowledged, cluster.rows())
@@ -186,16 +172,16 @@ def silent_promotion(provisioned: Cluster) -> Iterator[None]:
 @pytest.mark.timeout(2400)
 @pytest.mark.usefixtures("silent_promotion")
 def test_a_standby_whose_fate_is_unknown_is_asked_by_the_next_run(
-    provisioned: Cluster, oracle: Oracle, fault: Fault, folder: Path
+    provisioned: Cluster, oracle: Oracle, fault: Fault
 ) -> None:
     """The standby is promoted, and the play does not hear of it."""
     cluster, old, new = provisioned, provisioned.db1, provisioned.db2
-    run = promote(cluster, folder, old, new)
+    run = promote(cluster, old, new)
     assert run.returncode != 0
     assert "Nobody knows yet whether the standby is promoted" in said(run)
     assert who_writes(cluster) == (False, True)
     assert not old.answers()
-    again = promote(cluster, folder, old, new)
+    again = promote(cluster, old, new)
     assert again.returncode == 0, again.stdout
     assert f"{new.name} takes writes already" in said(again)
     assert who_writes(cluster) == (False, True)
@@ -213,21 +199,15 @@ STAGES = {
 
 
 @pytest.mark.timeout(2400)
-def test_a_switchover_that_is_killed_is_gone_on_with(
-    provisioned: Cluster, oracle: Oracle, fault: Fault, folder: Path
-) -> None:
+def test_a_switchover_that_is_killed_is_gone_on_with(provisioned: Cluster, oracle: Oracle, fault: Fault) -> None:
     """The switchover is killed once the primary is stopped, and another once it is replaced; each is run again."""
     cluster, old, new = provisioned, provisioned.db2, provisioned.db1
     assert who_writes(cluster) == (False, True), "this test goes on where the one before it ended"
     for line in (STAGES["is stopped"], STAGES["is replaced"], STAGES["is stopped"]):
-        inventory = folder / "killed.json"
-        servers = {node.name: {"postgresql_primary": old.name} for node in (old, new)}
-        inventory.write_text(json.dumps({"all": {"hosts": servers}}))
         ask = {"promote_to": new.name, "promote_confirm": new.name}
-        limit = ("--inventory", str(inventory), "--limit", ",".join(servers))
-        code, text = cluster.killed_play("promote_replica.yml", line, *limit, **ask)
+        code, text = cluster.killed_play("promote_replica.yml", line, *cluster.naming(old), **ask)
         assert code == -signal.SIGKILL, text
-        again = promote(cluster, folder, old, new)
+        again = promote(cluster, old, new)
         assert again.returncode == 0, again.stdout
         assert (old.writes(), new.writes()) == (False, True)
         oracle.writes_on()
@@ -239,13 +219,13 @@ def test_a_switchover_that_is_killed_is_gone_on_with(
 
 @pytest.mark.timeout(2400)
 def test_a_primary_behind_a_parted_network_is_stopped_when_it_is_whole(
-    cluster: Cluster, oracle: Oracle, fault: Fault, folder: Path
+    cluster: Cluster, oracle: Oracle, fault: Fault
 ) -> None:
     """The primary is cut off and goes on, the standby is promoted, and the network is whole again."""
     old, new = cluster.db1, cluster.db2
     acknowledged = oracle.stop()
     with old.cut_from(new.address, cluster.backup1.address):
-        run = promote(cluster, folder, old, new, f"--limit={new.name}", promote_unplanned=True)
+        run = promote(cluster, old, new, f"--limit={new.name}", promote_unplanned=True)
         assert run.returncode == 0, run.stdout
         assert who_writes(cluster) == (True, True), "nobody can tell the old primary yet"
     # Cron does it within a minute; here it is done now.
@@ -254,10 +234,10 @@ def test_a_primary_behind_a_parted_network_is_stopped_when_it_is_whole(
     assert f"{new.name} takes writes for this cluster" in old.do("cat /var/log/mltrading-db/guard.log")
     assert old.run(f"systemctl reset-failed {cluster.unit}; systemctl start {cluster.unit}").returncode != 0
     fault.accounts_for(acknowledged, cluster.rows(new))
-    rejoin = play(cluster, folder, "promote_replica.yml", new, promote_rejoin=old.name, promote_confirm=old.name)
+    rejoin = play(cluster, "promote_replica.yml", new, promote_rejoin=old.name, promote_confirm=old.name)
     assert rejoin.returncode == 0, rejoin.stdout
     assert eventually(lambda: acknowledged <= cluster.rows(old))
-    back = promote(cluster, folder, new, old)
+    back = promote(cluster, new, old)
     assert back.returncode == 0, back.stdout
     site = cluster.play("site.yml")
     assert site.returncode == 0, site.stdout
@@ -267,12 +247,10 @@ def test_a_primary_behind_a_parted_network_is_stopped_when_it_is_whole(
 
 @pytest.mark.core
 @pytest.mark.timeout(2400)
-def test_a_change_of_the_primary_there_and_back_loses_no_row(
-    cluster: Cluster, oracle: Oracle, fault: Fault, folder: Path
-) -> None:
+def test_a_change_of_the_primary_there_and_back_loses_no_row(cluster: Cluster, oracle: Oracle, fault: Fault) -> None:
     """The standby is promoted by plan, and the old primary again, under load."""
     for old, new in ((cluster.db1, cluster.db2), (cluster.db2, cluster.db1)):
-        run = promote(cluster, folder, old, new)
+        run = promote(cluster, old, new)
         assert run.returncode == 0, run.stdout
         assert (old.writes(), new.writes()) == (False, True)
         oracle.writes_on()

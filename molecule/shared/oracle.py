@@ -95,9 +95,9 @@ class Oracle:
             assert time.monotonic() < end, "no row was acknowledged any more"
             time.sleep(0.1)
 
-    def gap(self) -> float:
-        """The longest time without an acknowledged row, in seconds."""
-        times = sorted(self.acknowledged.values())
+    def gap(self, since: float = 0) -> float:
+        """The longest time without an acknowledged row, in seconds; `since` is one of time.monotonic()."""
+        times = sorted(moment for moment in list(self.acknowledged.values()) if moment >= since)
         return max(later - earlier for earlier, later in itertools.pairwise(times))
 
     def stop(self) -> set[int]:
