@@ -111,9 +111,9 @@ def test_every_query_has_a_limit_and_its_indexes_under_both_declarations() -> No
 
 def test_every_plan_is_as_expected_under_the_lean_declaration(trading: Database, tmp_path: Path) -> None:
     with contextlib.closing(trading.server.connect("postgres")) as connection, connection.cursor() as cursor:
-        cursor.execute("CREATE DATABASE lean OWNER mltrading_owner TEMPLATE trading")
+        cursor.execute("CREATE DATABASE lean_plans OWNER mltrading_owner TEMPLATE trading")
         cursor.execute("DO $$BEGIN CREATE ROLE monitor; EXCEPTION WHEN duplicate_object THEN NULL; END$$")
-    database = Database(trading.server, "lean")
+    database = Database(trading.server, "lean_plans")
     for index in DEFAULTS["mltrading_index_sets"]["guide"]:
         database.rows(f"DROP INDEX IF EXISTS {index['name']}")
     database.declare("lean")
@@ -122,7 +122,7 @@ def test_every_plan_is_as_expected_under_the_lean_declaration(trading: Database,
     assert broken(health("--json", "--check", "plans")) == {}
     database.rows("ALTER TABLE feature_engineered_data DROP CONSTRAINT unique_symbol_timestamp_features")
     found = broken(health("--json", "--check", "plans"))
-    trading.server.drop_database("lean")
+    trading.server.drop_database("lean_plans")
     assert "feature_engineered_data is scanned" in found["guide_select_star"]
 
 
