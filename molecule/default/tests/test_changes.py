@@ -85,6 +85,7 @@ def test_rules_that_the_server_refuses_are_put_back_and_named(host: Host, play: 
     assert host.check_output("ls /etc/postgresql/*/main/pg_hba.d | grep -v '~$'").split() == [
         "00-cluster.conf",
         "50-mltrading.conf",
+        "50-monitoring.conf",
         "50-pgbouncer.conf",
         "50-probe.conf.refused",
         "99-reject.conf",
