@@ -16,5 +16,6 @@ ansible.modules.__path__.append(str(ROOT / "plugins" / "modules"))
 def pytest_configure(config: pytest.Config) -> None:
     """Name the markers."""
     config.addinivalue_line(
-        "markers", "faults: interrupts, blocks and kills servers, or repeats on another major; takes minutes"
+        "markers",
+        "faults: interrupts, blocks and kills servers, repeats on another major, or plays playbooks; takes minutes",
     )

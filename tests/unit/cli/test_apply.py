@@ -18,6 +18,9 @@ from mltrading_db.cli.app import app
 from mltrading_db.cli.environment import DONE, DRIFTED, FAILED, INTERRUPTED, REFUSED, Environment, RefusedError
 from mltrading_db.cli.session import session
 
+# Each plays a playbook or more.
+pytestmark = pytest.mark.faults
+
 PROJECT = Path(__file__).parents[3]
 CHECK_HOSTS = """- name: Whether they may be changed
   hosts: all

@@ -14,6 +14,9 @@ import pytest
 from mltrading_db.cli.environment import DONE, REFUSED, Environment
 from mltrading_db.cli.session import session
 
+# Each plays a playbook or more.
+pytestmark = pytest.mark.faults
+
 PROJECT = Path(__file__).parents[3]
 NOTHING_LISTENS = "{ansible_host: 127.0.0.1, ansible_port: 1, ansible_connection: ssh}"
 Look = Callable[..., int]

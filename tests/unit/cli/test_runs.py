@@ -15,6 +15,9 @@ import pytest
 from mltrading_db.cli import history, session
 from mltrading_db.cli.environment import BUSY, DONE, FAILED, INTERRUPTED, REFUSED, Environment, RefusedError, locked
 
+# Each plays a playbook or more.
+pytestmark = pytest.mark.faults
+
 
 def test_a_run_says_what_changed_and_why_and_keeps_it(local: Environment, capsys: pytest.CaptureFixture[str]) -> None:
     with session.session("try", local.name) as made:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+# Each plays a playbook or more.
+pytestmark = pytest.mark.faults
+
 PROJECT = Path(__file__).resolve().parents[3]
 PLAY = """
 - hosts: localhost
