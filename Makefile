@@ -66,7 +66,7 @@ test-faults: _setup ## break everything on purpose, and count the rows (FAULTS_D
 	        MOLECULE_EPHEMERAL_DIRECTORY=$(CURDIR)/.lab/molecule/$$scenario-$$debian molecule test --scenario-name $$scenario || failed=1; \
 	done; [[ ! -e $(RESULTS)/$$scenario.md ]] || cat $(RESULTS)/$$scenario.md; done; exit $$failed
 
-test-fast: _setup ## the quick linters, unit tests and quick integration tests: no containers, under two minutes
+test-fast: _setup ## the quick linters, unit tests and quick integration tests: no containers, some three minutes
 	@lab/stage 'Quick linters' $(MAKE) --jobs=2 --output-sync=target $(QUICK_LINTERS)
 	@lab/stage 'Unit and quick integration tests' $(PYTEST) -m 'not faults' $(SUITES)
 
