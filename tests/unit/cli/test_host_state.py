@@ -19,7 +19,7 @@ HAND_MADE = [
     pytest.param("usr/local/lib/mltrading-db/sql/new.sql", "SELECT 1;\n", "file", id="a script"),
     pytest.param("etc/prometheus/alertmanager.yml", "route: {}\n", "file", id="who is told of an alert"),
     pytest.param("etc/cron.d/mltrading-db-dump", "0 4 * * * root dbjob dump\n", "cron line", id="a job's line"),
-    pytest.param("etc/cron.d/mine", "* * * * * root /root/mine\n", "cron line", id="a file of cron"),
+    pytest.param("etc/cron.d/mine", "* * * * * root /usr/local/bin/mine\n", "cron line", id="a file of cron"),
     pytest.param("var/spool/cron/crontabs/postgres", "@daily vacuumdb\n", "cron line", id="somebody's crontab"),
 ]
 
@@ -86,12 +86,12 @@ def test_what_is_gone_is_found(root: Path) -> None:
 
 
 def test_what_a_run_changes_is_accepted_and_what_was_there_before_is_not(root: Path) -> None:
-    put(root, "etc/cron.d/mine", "* * * * * root /root/mine\n")
+    put(root, "etc/cron.d/mine", "* * * * * root /usr/local/bin/mine\n")
     state(root, "begin")
     put(root, "etc/mltrading-db/dump.env", "A=2\n")
     put(root, "etc/mltrading-db/report.env", "C=3\n")
     state(root, "record")
-    assert [one["name"] for one in state(root, "compare")] == ["/etc/cron.d/mine: * * * * * root /root/mine"]
+    assert [one["name"] for one in state(root, "compare")] == ["/etc/cron.d/mine: * * * * * root /usr/local/bin/mine"]
 
 
 def test_what_a_run_puts_back_is_no_drift_any_more(root: Path) -> None:
@@ -110,7 +110,7 @@ def test_what_a_run_removes_is_no_drift(root: Path) -> None:
 
 
 def test_what_is_accepted_is_no_drift(root: Path) -> None:
-    put(root, "etc/cron.d/mine", "* * * * * root /root/mine\n")
+    put(root, "etc/cron.d/mine", "* * * * * root /usr/local/bin/mine\n")
     state(root, "accept")
     assert state(root, "compare") == []
 
@@ -133,7 +133,7 @@ def test_only_a_run_of_all_roles_is_a_first_acceptance(tmp_path: Path) -> None:
 
 
 def test_without_the_state_before_it_nothing_is_taken_for_the_runs(root: Path) -> None:
-    put(root, "etc/cron.d/mine", "* * * * * root /root/mine\n")
+    put(root, "etc/cron.d/mine", "* * * * * root /usr/local/bin/mine\n")
     state(root, "record")
     assert len(state(root, "compare")) == 1
 
