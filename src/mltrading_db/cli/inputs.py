@@ -71,10 +71,9 @@ def options(project: Path, role: str, entry_point: str = "") -> dict[str, Any]:
 
 
 @cache
-def defaults(project: Path, role: str) -> dict[str, Any]:
-    """A role's defaults and constants."""
-    folder = project / "roles" / role
-    files = [path for place in ("defaults", "vars") for path in sorted(folder.glob(f"{place}/**/*.yml"))]
+def defaults(project: Path) -> dict[str, Any]:
+    """The defaults and constants of all roles, whose names begin with their role's."""
+    files = [path for place in ("defaults", "vars") for path in sorted(project.glob(f"roles/*/{place}/**/*.yml"))]
     return {key: value for path in files for key, value in (yaml_of(path) or {}).items()}
 
 
@@ -123,7 +122,7 @@ def missing(inventory: Inventory, host: str) -> Iterator[str]:
         for name, option in options(project, role.role, role.entry_point).items():
             if not option.get("required"):
                 continue
-            value = inventory.value(host, name, defaults(project, role.role))
+            value = inventory.value(host, name, defaults(project))
             if isinstance(value, Undefined):
                 yield f"{name}: {value.reason}; role {role.role} needs it"
             elif value in ("", [], {}, None):
@@ -132,9 +131,10 @@ def missing(inventory: Inventory, host: str) -> Iterator[str]:
 
 def wrong(inventory: Inventory, host: str) -> Iterator[str]:
     """What is wrong with the variables that a host is given."""
-    known = all_options(inventory.environment.project)
+    project = inventory.environment.project
+    known = all_options(project)
     for name in sorted(known.keys() & inventory.variables[host].keys()):
-        value = inventory.value(host, name)
+        value = inventory.value(host, name, defaults(project))
         if isinstance(value, Undefined):
             yield f"{name}: {value.reason}"
         elif value is not OPEN_VALUE:
@@ -156,8 +156,7 @@ def hosts_of(inventory: Inventory, pattern: str) -> set[str]:
 def unknown_variables(inventory: Inventory) -> Iterator[str]:
     """Variables that no role has and no other value reads: mostly one that is misspelled."""
     project = inventory.environment.project
-    roles = sorted(path.name for path in (project / "roles").iterdir() if path.is_dir())
-    known = {*all_options(project), *(name for role in roles for name in defaults(project, role))}
+    known = {*all_options(project), *defaults(project)}
     texts = [str(one.value) for one in inventory.said] + [
         path.read_text() for path in (project / "playbooks").glob("*.yml")
     ]

@@ -184,6 +184,11 @@ def test_a_wrong_input_is_refused_by_a_line_with_variable_value_and_rule(
     assert not [line for line in lines if "\n" in line]
 
 
+def test_a_value_may_refer_to_what_a_role_says_by_default(environment: Environment, put: Change) -> None:
+    put("all/zz.yml", "postgresql_retention_owner: '{{ mltrading_owner }}'\n")
+    assert said_about(environment) == []
+
+
 @pytest.mark.parametrize(
     "host",
     [
