@@ -19,6 +19,7 @@ REFUSED = [
     pytest.param({"postgresql_primary": "nonesuch"}, "postgresql_primary ('nonesuch')", id="an-unknown-primary"),
     pytest.param({"postgresql_settings": {"fsync": "off"}}, "postgresql_settings leaves out", id="a-guarded-setting"),
     pytest.param({"postgresql_settings": {"work_mem": "plenty"}}, "work_mem", id="a-wrong-value"),
+    pytest.param({"postgresql_port": 5433}, "on port 5432, and the inventory asks for", id="another-port"),
     pytest.param({"common_environment": "other"}, "is recorded as a host of 'test'", id="another-environment"),
     pytest.param(
         {"mltrading_rw_password": "short"},

@@ -61,7 +61,7 @@ def test_a_plan_says_what_would_be_done_and_does_nothing() -> None:
     assert {step["host"] for step in plan["steps"]} == {node.name for node in NODES}
     assert {"packages", "files", "jobs"} <= {step["kind"] for step in plan["steps"]}
     for node in NODES:
-        assert node.do("ls /etc/mltrading-db /var/log/mltrading-db 2> /dev/null | wc -l") == "0"
+        assert node.run("test -e /etc/mltrading-db -o -e /var/log/mltrading-db").returncode == 1
         assert "postgresql-" not in node.do("dpkg-query --show --showformat='${Package}\\n'")
 
 
