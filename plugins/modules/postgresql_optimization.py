@@ -599,10 +599,10 @@ query_count:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible.module_utils.pg_optimization.apply import Patience
+from ansible.module_utils.pg_optimization import entry
 from ansible.module_utils.pg_optimization.connection import MISSING
 from ansible.module_utils.pg_optimization.errors import OptimizationError
-from ansible.module_utils.pg_optimization.run import Report, Request, Space, bytes_given, run
+from ansible.module_utils.pg_optimization.run import Report, Request, run
 
 
 def _index_spec(**more: Any) -> dict[str, Any]:
@@ -629,19 +629,7 @@ def argument_spec() -> dict[str, Any]:
     table = {"type": "str", "required": True}
     state = {"type": "str", "choices": ["present", "absent"], "default": "present"}
     return {
-        "login_db": {"type": "str", "required": True, "aliases": ["db", "database"]},
-        "login_user": {"type": "str", "default": "postgres"},
-        "login_password": {"type": "str", "no_log": True},
-        "login_host": {"type": "str", "default": "", "aliases": ["host"]},
-        "login_port": {"type": "int", "default": 5432, "aliases": ["port"]},
-        "login_unix_socket": {"type": "path", "default": ""},
-        "ssl_mode": {
-            "type": "str",
-            "choices": ["allow", "disable", "prefer", "require", "verify-ca", "verify-full"],
-            "default": "prefer",
-        },
-        "ca_cert": {"type": "path", "aliases": ["ssl_rootcert"]},
-        "session_role": {"type": "str"},
+        **entry.common_spec(lock_timeout=1.0, lock_budget=60.0),
         "search_path": {"type": "list", "elements": "str", "default": ["public"]},
         "session_settings": {"type": "dict", "default": {}},
         "indexes": {**objects, "options": _index_spec(schema=schema, table=table)},
@@ -698,57 +686,13 @@ def argument_spec() -> dict[str, Any]:
         },
         "prune": {"type": "bool", "default": False},
         "concurrently": {"type": "bool", "default": True},
-        "lock_timeout": {"type": "float", "default": 1.0},
-        "lock_budget": {"type": "float", "default": 60.0},
-        "build_wait": {"type": "float", "default": 600.0},
-        "run_wait": {"type": "float", "default": 60.0},
-        "space_check": {"type": "str", "choices": ["when_known", "required", "off"], "default": "when_known"},
-        "space_reserve": {"type": "int", "default": 0},
-        "free_space": {"type": "dict", "default": {}},
     }
 
 
 def request(params: dict[str, Any], *, check: bool) -> Request:
     """Return what a run is given, from the module's parameters."""
-    host = params["login_host"] or params["login_unix_socket"]
-    connection = {
-        "dbname": params["login_db"],
-        "user": params["login_user"],
-        "password": params["login_password"],
-        "host": host,
-        "port": params["login_port"],
-        "sslmode": params["ssl_mode"],
-        "sslrootcert": params["ca_cert"],
-    }
-    return Request(
-        params=params,
-        connection={key: value for key, value in connection.items() if value not in {None, ""}},
-        session_role=params["session_role"],
-        search_path=tuple(params["search_path"]),
-        session_settings={key: str(value) for key, value in params["session_settings"].items()},
-        patience=Patience(params["lock_timeout"], params["lock_budget"], params["build_wait"]),
-        lock_wait=params["run_wait"],
-        space=Space(
-            policy=params["space_check"],
-            given=bytes_given(params["free_space"]),
-            reserve=params["space_reserve"],
-            local=not host or host.startswith("/"),
-        ),
-        check=check,
-    )
-
-
-def difference(actions: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """Return the actions as differences for --diff."""
-    return [
-        {
-            "before_header": f"{action['kind']} {action['name']}",
-            "after_header": f"{action['kind']} {action['name']} ({action['action']}: {action['reason']})",
-            "before": action["before"],
-            "after": action["after"],
-        }
-        for action in actions
-    ]
+    path, settings = tuple(params["search_path"]), params["session_settings"]
+    return entry.request(params, check=check, search_path=path, session_settings=settings)
 
 
 def main() -> None:
@@ -762,14 +706,7 @@ def main() -> None:
         run(request(module.params, check=module.check_mode), report)
     except OptimizationError as failure:
         error = failure
-    result = report.result(error)
-    for warning in result.pop("warnings"):
-        module.warn(warning)
-    if module._diff:
-        result["diff"] = difference(result["actions"])
-    if error is not None:
-        module.fail_json(msg=error.message, **result)
-    module.exit_json(**result)
+    entry.end(module, report.result(error), error)
 
 
 if __name__ == "__main__":

@@ -278,43 +278,24 @@ from datetime import date
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible.module_utils.pg_optimization.apply import Patience
+from ansible.module_utils.pg_optimization import entry
 from ansible.module_utils.pg_optimization.connection import MISSING
 from ansible.module_utils.pg_optimization.errors import OptimizationError, RefusedError
 from ansible.module_utils.pg_optimization.model import Name
 from ansible.module_utils.pg_optimization.partitioning.model import Wanted
 from ansible.module_utils.pg_optimization.partitioning.run import Result, run
-from ansible.module_utils.pg_optimization.run import Report, Request, Space, bytes_given
+from ansible.module_utils.pg_optimization.run import Report, Request
 
 
 def argument_spec() -> dict[str, Any]:
     """Return the module's parameters, as DOCUMENTATION has them."""
     return {
-        "login_db": {"type": "str", "required": True, "aliases": ["db", "database"]},
-        "login_user": {"type": "str", "default": "postgres"},
-        "login_password": {"type": "str", "no_log": True},
-        "login_host": {"type": "str", "default": "", "aliases": ["host"]},
-        "login_port": {"type": "int", "default": 5432, "aliases": ["port"]},
-        "login_unix_socket": {"type": "path", "default": ""},
-        "ssl_mode": {
-            "type": "str",
-            "choices": ["allow", "disable", "prefer", "require", "verify-ca", "verify-full"],
-            "default": "prefer",
-        },
-        "ca_cert": {"type": "path", "aliases": ["ssl_rootcert"]},
-        "session_role": {"type": "str"},
+        **entry.common_spec(lock_timeout=0.2, lock_budget=120.0),
         "table": {"type": "str", "required": True},
         "schema": {"type": "str", "default": "public"},
         "column": {"type": "str", "required": True},
         "premake": {"type": "int", "default": 3},
         "cut": {"type": "str"},
-        "lock_timeout": {"type": "float", "default": 0.2},
-        "lock_budget": {"type": "float", "default": 120.0},
-        "build_wait": {"type": "float", "default": 600.0},
-        "run_wait": {"type": "float", "default": 60.0},
-        "space_check": {"type": "str", "choices": ["when_known", "required", "off"], "default": "when_known"},
-        "space_reserve": {"type": "int", "default": 0},
-        "free_space": {"type": "dict", "default": {}},
     }
 
 
@@ -334,45 +315,8 @@ def wanted(params: dict[str, Any]) -> Wanted:
 
 def request(params: dict[str, Any], *, check: bool) -> Request:
     """Return how the run is to work, from the module's parameters."""
-    host = params["login_host"] or params["login_unix_socket"]
-    connection = {
-        "dbname": params["login_db"],
-        "user": params["login_user"],
-        "password": params["login_password"],
-        "host": host,
-        "port": params["login_port"],
-        "sslmode": params["ssl_mode"],
-        "sslrootcert": params["ca_cert"],
-    }
-    return Request(
-        params=params,
-        connection={key: value for key, value in connection.items() if value not in {None, ""}},
-        session_role=params["session_role"],
-        # What the server writes of views and triggers then has every name with its schema, for any table.
-        search_path=(),
-        patience=Patience(params["lock_timeout"], params["lock_budget"], params["build_wait"]),
-        lock_wait=params["run_wait"],
-        space=Space(
-            policy=params["space_check"],
-            given=bytes_given(params["free_space"]),
-            reserve=params["space_reserve"],
-            local=not host or host.startswith("/"),
-        ),
-        check=check,
-    )
-
-
-def difference(actions: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """Return the actions as differences for --diff."""
-    return [
-        {
-            "before_header": f"{action['kind']} {action['name']}",
-            "after_header": f"{action['kind']} {action['name']} ({action['action']}: {action['reason']})",
-            "before": action["before"],
-            "after": action["after"],
-        }
-        for action in actions
-    ]
+    # What the server writes of views and triggers then has every name with its schema, for any table.
+    return entry.request(params, check=check, search_path=())
 
 
 def main() -> None:
@@ -386,14 +330,7 @@ def main() -> None:
         run(request(module.params, check=module.check_mode), wanted(module.params), result)
     except OptimizationError as failure:
         error = failure
-    said = result.result(error)
-    for warning in said.pop("warnings"):
-        module.warn(warning)
-    if module._diff:
-        said["diff"] = difference(said["actions"])
-    if error is not None:
-        module.fail_json(msg=error.message, **said)
-    module.exit_json(**said)
+    entry.end(module, result.result(error), error)
 
 
 if __name__ == "__main__":

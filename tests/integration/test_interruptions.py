@@ -406,7 +406,7 @@ def test_two_runs_at_once_do_the_work_once(table: Database) -> None:
 
 def test_a_run_waits_for_a_maintenance_job_only_so_long(table: Database) -> None:
     with contextlib.closing(table.connect()) as other, other.cursor() as cursor:
-        cursor.execute("SET application_name = 'nightly vacuum'; SELECT pg_try_advisory_lock(1885826928, 1)")
+        cursor.execute("SET application_name = 'nightly vacuum'; SELECT pg_advisory_lock(1885826928, 1)")
         done = table.optimise(run_wait=0.5, **NEW)
         assert done.failed
         assert "nightly vacuum" in done.msg

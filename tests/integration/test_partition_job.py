@@ -214,7 +214,7 @@ def test_the_history_stays_while_a_part_of_it_is_kept(bars: Database, host: JobH
 
 def test_a_deployment_is_waited_for_only_so_long(bars: Database, host: JobHost) -> None:
     with contextlib.closing(bars.connect()) as other, other.cursor() as cursor:
-        cursor.execute("SET application_name = 'a deployment'; SELECT pg_try_advisory_lock(1885826928, 1)")
+        cursor.execute("SET application_name = 'a deployment'; SELECT pg_advisory_lock(1885826928, 1)")
         run = host.run(bars, "maintain_partitions")
     assert run.code == 75
     assert "a deployment" in run.output
