@@ -66,7 +66,7 @@ CHANGES = {
         "ALTER ROLE mltrading_ro SET work_mem = '21MB';",
         "setting",
         "of role mltrading_ro",
-        REPOSITORY,
+        NOBODY,
         "EXISTS (SELECT FROM pg_db_role_setting WHERE 'work_mem=21MB' = ANY (setconfig))",
     ),
     "a drop-in of settings": shell(
@@ -78,7 +78,7 @@ CHANGES = {
     ),
     "a login rule": shell(
         f"sed -i '1i hostssl all monitor 192.0.2.77/32 scram-sha-256' {CLUSTER}/pg_hba.conf",
-        "files",
+        "login rules",
         "192.0.2.77",
         REPOSITORY,
         f"grep 192.0.2.77 {CLUSTER}/pg_hba.conf",
@@ -100,7 +100,7 @@ CHANGES = {
     "a privilege on the database": sql(
         f"GRANT CONNECT ON DATABASE {DATABASE} TO PUBLIC;",
         "users and privileges",
-        DATABASE,
+        f"({DATABASE})",
         REPOSITORY,
         f"has_database_privilege('public', '{DATABASE}', 'CONNECT')",
     ),
@@ -163,7 +163,7 @@ CHANGES = {
         DB2,
         "",
         "echo '# by hand' >> /usr/local/lib/mltrading-db/dbjob",
-        "files",
+        "jobs",
         "/usr/local/lib/mltrading-db/dbjob",
         REPOSITORY,
         "grep '# by hand' /usr/local/lib/mltrading-db/dbjob",

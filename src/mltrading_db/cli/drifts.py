@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from mltrading_db.cli import plans
+from mltrading_db.cli import changes, plans
 from mltrading_db.cli.environment import DRIFTED
 from mltrading_db.cli.events import Recap
 from mltrading_db.cli.session import Session, confirm, session
@@ -35,8 +35,11 @@ UNDO = {
 OTHERWISE = ("as it was", "the role that it belongs to")
 
 
-# A reload or a restart changes nothing that is declared: what waits for it is drift of a setting, if it is.
-TAKES_UP = re.compile(r"\b(reload|restart)", re.IGNORECASE)
+# A reload or a restart changes nothing that is declared: what waits for it is drift of a setting, if it is. Nor does a
+# look at what was changed.
+TAKES_UP = re.compile(r"\b(reload|restart|look now)", re.IGNORECASE)
+# What a standby has from its primary, as far as a kind says it: settings of a role or a database are such too.
+REPLICATED = set(UNDO) - {"setting", "login rule", "cron line", "file"}
 # The kinds of steps that put right what a host calls so; where there is none, any.
 STEPS = {
     "role": {"users and privileges"},
@@ -62,7 +65,7 @@ def overwritten(recap: Recap) -> list[Drift]:
             "about": sorted(about(step)),
         }
         for step in plans.steps(recap)
-        if not (step["kind"] == "services" and TAKES_UP.search(step["task"]))
+        if not (step["kind"] in ("services", "other steps") and TAKES_UP.search(step["task"]))
     ]
 
 
@@ -77,7 +80,7 @@ def is_of(found: Drift, known: Drift) -> bool:
     """Whether what differs on a host is what a step there puts right: by its path, by its name, or by its file."""
     if found["host"] != known["host"] or known["kind"] not in STEPS.get(found["kind"], {known["kind"]}):
         return False
-    name = found["name"].rpartition(": ")[2]
+    name = found["name"].rpartition(": ")[2].removeprefix("database ")
     if found["kind"] == "login rule":
         said = {"pg_hba.conf"}
     elif found["kind"] in ("file", "cron line"):
@@ -89,10 +92,41 @@ def is_of(found: Drift, known: Drift) -> bool:
     return bool(said & set(known["about"]))
 
 
-def merged(known: list[Drift], found: Iterable[Drift]) -> list[Drift]:
-    """Each thing once: what the repository says otherwise goes before what it knows nothing of."""
-    left = [one for one in found if not any(is_of(one, other) for other in known)]
-    return [{key: value for key, value in one.items() if key != "about"} for one in [*known, *left]]
+def merged(known: Iterable[Drift], found: Iterable[Drift]) -> list[Drift]:
+    """Each thing once: what the repository says otherwise goes before what it knows nothing of.
+
+    Several steps of a run may be about one thing. Where they do not say what is different, the host does.
+    """
+    once: dict[tuple[str, str, str], Drift] = {}
+    for one in known:
+        first = once.setdefault((one["host"], one["kind"], one["name"]), {**one, "why": []})
+        first["why"] += [line for line in one["why"] if line not in first["why"]]
+    silent = [one for one in once.values() if not one["why"]]
+    left = []
+    for one in found:
+        same = [other for other in once.values() if is_of(one, other)]
+        for other in same if one["kind"] != "file" else []:
+            if other in silent:
+                other["why"] += [f"{line[:1]}{one['name']}: {line[1:]}" for line in one["why"]]
+        left += [] if same else [one]
+    return [{key: value for key, value in one.items() if key != "about"} for one in [*once.values(), *left]]
+
+
+def of_primary(found: Iterable[Drift], primary: str) -> list[Drift]:
+    """What differs, without what a standby has from its primary, where that is said of the primary."""
+
+    def told(one: Drift) -> tuple[str, str, tuple[str, ...]]:
+        return one["kind"], one["name"], tuple(one["why"])
+
+    found = list(found)
+    there = {told(one) for one in found if one["host"] == primary}
+    return [
+        one
+        for one in found
+        if one["host"] == primary
+        or told(one) not in there
+        or not (one["kind"] in REPLICATED or one["name"].startswith("of "))
+    ]
 
 
 def unknown(answers: Mapping[str, Any]) -> Iterator[Drift]:
@@ -119,7 +153,7 @@ def by_hand(session_made: Session, limit: str) -> tuple[list[Drift], list[str]]:
         return [], []
     answers = session_made.run("check_drift", limit=limit).answers
     new = [host for host, found in sorted(answers.items()) if found in (None, "")]
-    return merged(overwritten(declared), unknown(answers)), new
+    return merged(overwritten(declared), of_primary(unknown(answers), changes.primary(session_made))), new
 
 
 def shown(found: list[Drift], new: list[str], name: str) -> RenderableType:
@@ -155,7 +189,7 @@ def drift(name: str, options: Mapping[str, Any], *, as_json: bool, verbosity: in
             recap = made.run("check_drift", limit=options["limit"], quiet=True)
             if made.code():
                 return made.end(recap, check=False)
-            accepted = list(unknown(recap.answers))
+            accepted = of_primary(unknown(recap.answers), changes.primary(made))
             made.audit(recap, accept=True)
             if not as_json:
                 made.console.print(taken(accepted, made.code()))

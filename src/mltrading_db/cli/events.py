@@ -206,6 +206,11 @@ def subject(result: dict[str, Any]) -> str:
     for key in ("dest", "path", "name", "db", "user"):
         if isinstance(result.get(key), str) and result[key]:
             return str(result[key])
+    # In check mode, what copies a file says its path in the difference alone.
+    differences = result.get("diff")
+    for one in differences if isinstance(differences, list) else []:
+        if isinstance(one, dict) and str(one.get("before_header", "")).startswith("/"):
+            return str(one["before_header"])
     return ""
 
 

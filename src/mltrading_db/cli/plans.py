@@ -63,6 +63,8 @@ def kind(change: Change) -> str:
     paths = f"{change.what} {change.task}"
     if "/etc/cron.d" in paths or (change.action in FILES and re.search(r"/etc/mltrading-db/|[Jj]ob", paths)):
         return "jobs"
+    if re.search(r"/pg_hba\.|Rules \|", paths):
+        return "login rules"
     if re.search(r"conf\.d/|[Ff]ragment", paths):
         return "settings"
     return KINDS.get(change.action, "files" if change.action in FILES else "other steps")

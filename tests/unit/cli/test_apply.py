@@ -39,7 +39,7 @@ CHECK_DRIFT = """- name: Compare
   tasks:
     - name: Say
       ansible.builtin.debug:
-        msg: "{{ [{'kind': 'role', 'name': 'intruder', 'accepted': none, 'found': 'superuser'}] }}"
+        msg: "{{ [{'kind': 'file', 'name': '/etc/intruder', 'accepted': none, 'found': 'there'}] }}"
 """
 
 

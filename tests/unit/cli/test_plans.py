@@ -239,11 +239,20 @@ FRAGMENT = {"path": "/etc/postgresql/15/main/conf.d/10-postgresql.conf", "diff":
 TWICE = [
     pytest.param("template", FRAGMENT, "setting", "work_mem", id="a setting of a fragment"),
     pytest.param("template", {"path": "/etc/p.conf"}, "file", "/etc/p.conf", id="a file"),
+    # So does Ansible say it in check mode.
+    pytest.param(
+        "copy",
+        {"diff": [{"before_header": "/etc/p.ini", "before": "a", "after": "b"}]},
+        "file",
+        "/etc/p.ini",
+        id="a copy",
+    ),
     pytest.param(
         "host_files", {"files": ["/etc/cron.d/a"]}, "cron line", "/etc/cron.d/a: @daily x", id="a line of cron"
     ),
     pytest.param("assemble", {"dest": "/etc/postgresql/pg_hba.conf"}, "login rule", "host all", id="a login rule"),
     pytest.param("postgresql_user", {"item": "reader"}, "role", "reader", id="a role"),
+    pytest.param("postgresql_privs", {"item": "trading"}, "privileges", "database trading", id="of a database"),
     pytest.param("postgresql_optimization", {"actions": [INDEX]}, "index", "mltrading: i", id="an index"),
 ]
 
@@ -266,9 +275,32 @@ def test_another_thing_of_the_same_database_is_said_beside() -> None:
     assert len(drifts.merged(known, drifts.unknown({"db1": by_hand}))) == 2
 
 
+def test_what_several_steps_are_about_is_said_once_and_by_the_host_where_they_say_nothing() -> None:
+    silent = event("on_ok", "db1", "Rules | Put together", "assemble", dest="/etc/postgresql/pg_hba.conf")
+    rule = {"kind": "login rule", "name": "host all all 192.0.2.7/32 trust", "accepted": None, "found": "there"}
+    [found] = drifts.merged(drifts.overwritten(recap([silent, silent])), drifts.unknown({"db1": [rule]}))
+    assert (found["kind"], found["right"]) == ("login rules", "repository")
+    assert found["why"] == ["+host all all 192.0.2.7/32 trust: there"]
+
+
+def test_what_a_standby_has_from_its_primary_is_said_of_the_primary() -> None:
+    def there(kind: str, name: str, value: str = "there") -> dict[str, Any]:
+        return {"kind": kind, "name": name, "accepted": None, "found": value}
+
+    both = [there("role", "a"), there("setting", "of role a"), there("setting", "work_mem"), there("file", "/etc/a")]
+    answers = {"db1": both, "db2": [*both, there("role", "a", "another"), there("index", "its own")]}
+    found = drifts.of_primary(drifts.unknown(answers), "db1")
+    assert [one["name"] for one in found if one["host"] == "db1"] == [one["name"] for one in both]
+    told = [(one["name"], one["why"]) for one in found if one["host"] == "db2"]
+    assert told == [
+        ("work_mem", ["+there"]), ("/etc/a", ["+there"]), ("a", ["+another"]), ("its own", ["+there"]),
+    ]  # fmt: skip
+
+
 def test_a_reload_or_restart_that_is_due_is_no_drift_of_its_own() -> None:
     tasks = ("Service | Reload", "Restart | Restart the primary", "Service | Run the service")
     events = [event("on_ok", "db1", task, "ansible.builtin.systemd_service", name="x") for task in tasks]
+    events.append(event("on_ok", "db1", "Look | Have the job look now", "ansible.builtin.command"))
     assert ["Run the service" in one["name"] for one in drifts.overwritten(recap(events))] == [True]
 
 
