@@ -64,9 +64,9 @@ CHANGES = {
     ),
     "a setting of a role": sql(
         "ALTER ROLE mltrading_ro SET work_mem = '21MB';",
-        "setting",
+        "users and privileges",
         "of role mltrading_ro",
-        NOBODY,
+        REPOSITORY,
         "EXISTS (SELECT FROM pg_db_role_setting WHERE 'work_mem=21MB' = ANY (setconfig))",
     ),
     "a drop-in of settings": shell(

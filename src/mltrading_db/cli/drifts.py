@@ -11,7 +11,7 @@ from rich.text import Text
 
 from mltrading_db.cli import changes, plans
 from mltrading_db.cli.environment import DRIFTED
-from mltrading_db.cli.events import Recap
+from mltrading_db.cli.events import HIDDEN, Recap
 from mltrading_db.cli.session import Session, confirm, session
 
 Drift = dict[str, Any]
@@ -48,6 +48,10 @@ STEPS = {
     "view": {"objects of the database"},
     "materialized view": {"objects of the database"},
     "extension": {"databases"},
+    "file": {"files", "jobs", "settings", "login rules"},
+    "cron line": {"jobs", "files"},
+    "login rule": {"login rules"},
+    "setting": {"settings", "files"},
 }
 
 
@@ -71,6 +75,8 @@ def overwritten(recap: Recap) -> list[Drift]:
 
 def about(step: plans.Step) -> set[str]:
     """The names and paths that a step puts right, as a host may call them too."""
+    if step.get("what") == HIDDEN:
+        return {HIDDEN}
     named = {str(action.get("name", "")) for action in step.get("details", [])}
     named |= set(re.split(r"[\s,:]+", step.get("what", ""))) | set(step.get("settings", []))
     return {part for name in named if name for part in (name, name.rpartition(".")[2] or name, name.rpartition("/")[2])}
@@ -78,8 +84,13 @@ def about(step: plans.Step) -> set[str]:
 
 def is_of(found: Drift, known: Drift) -> bool:
     """Whether what differs on a host is what a step there puts right: by its path, by its name, or by its file."""
-    if found["host"] != known["host"] or known["kind"] not in STEPS.get(found["kind"], {known["kind"]}):
+    of_role = found["kind"] == "setting" and found["name"].startswith("of role ")
+    kinds = STEPS["role" if of_role else found["kind"]] if found["kind"] in STEPS else {known["kind"]}
+    if found["host"] != known["host"] or known["kind"] not in kinds:
         return False
+    # A step with secrets does not say what it is about; a role or a file that was there before is one that it has made.
+    if HIDDEN in known["about"]:
+        return found["kind"] != "privileges" and any(line.startswith("-") for line in found["why"])
     name = found["name"].rpartition(": ")[2].removeprefix("database ")
     if found["kind"] == "login rule":
         said = {"pg_hba.conf"}

@@ -21,6 +21,9 @@ ARGUMENTS = dict.fromkeys(("restore", "rebuild", "promote", "partition"), " and 
 # What a result says of itself, the first that is there: of a module that did not start only the shell knows why.
 REASONS = ("module_stderr", "msg", "stderr", "stdout", "module_stdout", "reason")
 LINES_OF_A_REASON = 12
+# How Ansible's own output begins a line of a task that has changed a host. Of a task with no_log nothing else tells.
+HIDDEN = "what it is about is not shown, as it holds secrets"
+SAID_CHANGED = re.compile(r"^(?:\x1b\[[\d;]*m)*changed: \[", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -97,12 +100,14 @@ class Recap:
         elif kind in ("error", "warning", "verbose") and event.get("stdout", "").strip():
             self.complaints.append(event["stdout"].strip())
         elif kind.startswith("runner_") and data.get("host"):
-            self.take_result(kind.removeprefix("runner_"), data)
+            self.take_result(kind.removeprefix("runner_"), data, event.get("stdout") or "")
 
-    def take_result(self, kind: str, data: dict[str, Any]) -> None:
+    def take_result(self, kind: str, data: dict[str, Any], said: str) -> None:
         """Take what a task did on a host."""
         host = self.hosts.setdefault(data["host"], Host())
         result: dict[str, Any] = data["res"] if isinstance(data.get("res"), dict) else {}
+        if "censored" in result:
+            result = {**result, "changed": bool(SAID_CHANGED.search(said))}
         host.role, host.task = data.get("role", ""), data.get("task", "")
         host.busy = kind in ("on_start", "item_on_ok", "item_on_failed", "item_on_skipped", "on_file_diff")
         looped = data.get("event_loop") is not None or "results" in result
@@ -170,6 +175,7 @@ class Recap:
         for name, host in self.hosts.items():
             host.busy = False
             host.failed, host.unreachable = name in statistics.get("failures", {}), name in statistics.get("dark", {})
+            host.changed = statistics.get("changed", {}).get(name, 0)
 
     def under_way(self) -> list[tuple[str, Host]]:
         """The hosts that are at a task, or were when the run was stopped."""
@@ -197,6 +203,8 @@ class Recap:
 
 def subject(result: dict[str, Any]) -> str:
     """What a result is about: the label of a loop's item, else the files or the unit."""
+    if "censored" in result:
+        return HIDDEN
     label = result.get("_ansible_item_label", result.get("item"))
     if isinstance(label, str) and label:
         return label

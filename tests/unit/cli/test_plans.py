@@ -275,6 +275,30 @@ def test_another_thing_of_the_same_database_is_said_beside() -> None:
     assert len(drifts.merged(known, drifts.unknown({"db1": by_hand}))) == 2
 
 
+def hidden(task: str, action: str, *, changed: bool) -> dict[str, Any]:
+    """An event of a task with no_log, whose result ansible-runner takes away."""
+    data = {"host": "db1", "role": "postgresql_access", "task": task, "task_action": action}
+    said = f"\r\nTASK [{task}] ***\r\n\x1b[0;33m{'changed' if changed else 'ok'}: [db1] => (item=(censored))"
+    return {"event": "runner_item_on_ok", "stdout": said, "event_data": {**data, "res": {"censored": "hidden"}}}
+
+
+def test_what_is_changed_with_secrets_is_a_step_that_does_not_say_them() -> None:
+    action = "community.postgresql.postgresql_user"
+    events = [hidden("Roles | Make the roles", action, changed=changed) for changed in (True, False, True)]
+    found = plans.steps(recap(events))
+    assert [(step["kind"], "secrets" in step["what"]) for step in found] == [("users and privileges", True)] * 2
+
+
+def test_a_role_that_was_there_is_put_right_by_the_step_with_secrets_and_another_is_not() -> None:
+    known = drifts.overwritten(recap([hidden("Roles | Make", "community.postgresql.postgresql_user", changed=True)]))
+    kinds = [("setting", "of role reader", "a"), ("role", "reader", "login"), ("role", "stranger", None)]
+    kinds += [("setting", "work_mem", "4MB"), ("file", "/etc/x", "root")]
+    by_hand = [{"kind": kind, "name": name, "accepted": before, "found": "b"} for kind, name, before in kinds]
+    [put_right, *left] = drifts.merged(known, drifts.unknown({"db1": by_hand}))
+    assert put_right["why"] == ["-of role reader: a", "+of role reader: b", "-reader: login", "+reader: b"]
+    assert [one["name"] for one in left] == ["stranger", "work_mem", "/etc/x"]
+
+
 def test_what_several_steps_are_about_is_said_once_and_by_the_host_where_they_say_nothing() -> None:
     silent = event("on_ok", "db1", "Rules | Put together", "assemble", dest="/etc/postgresql/pg_hba.conf")
     rule = {"kind": "login rule", "name": "host all all 192.0.2.7/32 trust", "accepted": None, "found": "there"}
