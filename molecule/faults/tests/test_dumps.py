@@ -1,4 +1,4 @@
-"""Dumps that are killed or damaged: none of them counts, and the last good ones stay."""
+"""Dumps that are killed or damaged: none of them counts, and the last good ones stay. The standby's job makes them."""
 
 import pytest
 from harness import DATABASE, SCRIPTS, Cluster, flip, said
@@ -10,13 +10,13 @@ FOLDER = "/var/backups/mltrading-db"
 
 def dumps(cluster: Cluster) -> list[str]:
     """The finished ones."""
-    names = cluster.db1.do(f"ls {FOLDER}").split()
+    names = cluster.db2.do(f"ls {FOLDER}").split()
     return sorted(name for name in names if name.endswith("Z"))
 
 
 def dump(cluster: Cluster) -> str:
     """Make one; its name."""
-    made = cluster.db1.run(f"{SCRIPTS}/dbjob dump")
+    made = cluster.db2.run(f"{SCRIPTS}/dbjob dump")
     assert made.returncode == 0, said(made)
     return dumps(cluster)[-1]
 
@@ -35,18 +35,19 @@ def restored(cluster: Cluster, **which: str) -> tuple[str, set[int]]:
 def test_a_dump_that_is_killed_counts_for_nothing(cluster: Cluster, oracle: Oracle, fault: Fault) -> None:
     """A dump is killed half-way (SIGKILL), under load."""
     before = dumps(cluster)
-    job = cluster.db1.background(f"{SCRIPTS}/dbjob dump")
+    job = cluster.db2.background(f"{SCRIPTS}/dbjob dump")
     begun = f"ls {FOLDER}/{DATABASE}-*.partial/full.dump >/dev/null 2>&1"
-    killed = cluster.db1.run(
+    killed = cluster.db2.run(
         f"until {begun}; do sleep 0.01; done; pkill --signal KILL --full '[d]bjob dump|[d]ump_database|[p]g_dump '"
     )
     assert killed.returncode == 0, said(killed)
     job.wait()
     assert dumps(cluster) == before
-    assert "interrupted" in cluster.db1.do(f"{SCRIPTS}/dbjob --status | grep '^dump '")
+    assert "interrupted" in cluster.db2.do(f"{SCRIPTS}/dbjob --status | grep '^dump '")
     acknowledged = oracle.stop()
+    cluster.is_whole()
     name = dump(cluster)
-    assert cluster.db1.run(f"ls -d {FOLDER}/*.partial").returncode != 0
+    assert cluster.db2.run(f"ls -d {FOLDER}/*.partial").returncode != 0
     text, found = restored(cluster)
     assert name in text
     fault.exactly(acknowledged, found)
@@ -58,17 +59,18 @@ def test_a_damaged_dump_is_passed_over(cluster: Cluster, oracle: Oracle, fault: 
     """A bit is flipped in {file} of the newest dump."""
     oracle.writes_on()
     acknowledged = oracle.stop()
+    cluster.is_whole()
     older = dump(cluster)
     newest = dump(cluster)
     assert newest > older
-    flip(cluster.db1, f"{FOLDER}/{newest}/{file}")
+    flip(cluster.db2, f"{FOLDER}/{newest}/{file}")
     named = cluster.play("restore_dump.yml", restore_dump_database="from_dump", restore_dump_name=newest)
     assert named.returncode != 0
     assert "is not what was written" in said(named) or "cannot be read" in said(named)
     text, found = restored(cluster)
     assert older in text
     fault.exactly(acknowledged, found)
-    cluster.db1.do(f"rm -r {FOLDER}/{newest}")
+    cluster.db2.do(f"rm -r {FOLDER}/{newest}")
     fault.happened = (
         "asked for by name it is refused with the file's; `latest` takes the one before, which has its rows"
     )
