@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 
 import pytest
 from causes import CAUSES, Cause
-from harness import DATABASE, PROJECT, RELEASE, Cluster
+from harness import DATABASE, PROJECT, RELEASE, Cluster, eventually
 from peers import MAKE_READY, PEERS, Said
 from results import keep
 from watch import Alert, Watch
 
 # The seconds that all alerts have to fire, of which the slowest waits for ten minutes by its rule; and those to clear.
 FIRE, CLEAR = 1200, 600
+SAMPLE = "/var/lib/mltrading-db/health/sample_slow_statements.json"
 MOMENTS = ("calm", "storm", "afterwards")
 
 
@@ -56,6 +57,8 @@ def cluster() -> Cluster:
     """The hosts, as the site has made them, with a backup and everything archived."""
     cluster = Cluster()
     cluster.is_whole()
+    # What a check has of the last hour is counted from its first sample on.
+    assert eventually(lambda: cluster.db1.run(f"test -s {SAMPLE}").returncode == 0), f"{SAMPLE} is not there"
     run = cluster.backup("full")
     assert run.returncode == 0, run.stdout + run.stderr
     cluster.db1.sql(MAKE_READY, DATABASE)
