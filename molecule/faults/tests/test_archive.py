@@ -155,8 +155,10 @@ def test_damaged_wal_is_named_and_never_taken_for_the_end(
         assert direct.returncode != 0, "a restore that misses rows reported success"
         cluster.remove_clone()
         clone = {"restore_directory": CLONE, "restore_port": 5499, "restore_confirm": cluster.db1.name}
+        labels = cluster.labels()
         earlier = cluster.play("restore_backup.yml", restore_target_name="before the damage", **clone)
         assert earlier.returncode == 0, earlier.stdout
+        assert cluster.labels() == labels, "a clone had a backup taken"
         assert "damage elsewhere in the repository" in said(earlier)
         assert numbers(cluster.db1.sql("SELECT number FROM oracle", DATABASE, 5499)) == before
         cluster.remove_clone()
