@@ -38,8 +38,8 @@ OTHERWISE = ("as it was", "the role that it belongs to")
 # A reload or a restart changes nothing that is declared: what waits for it is drift of a setting, if it is. Nor does a
 # look at what was changed.
 TAKES_UP = re.compile(r"\b(reload|restart|look now)", re.IGNORECASE)
-# What a standby has from its primary, as far as a kind says it: settings of a role or a database are such too.
-REPLICATED = set(UNDO) - {"setting", "login rule", "cron line", "file"}
+# What each host has of its own. All else a standby has from its primary, and settings of a role or a database too.
+OWN = {"setting", "login rule", "cron line", "file"}
 # The kinds of steps that put right what a host calls so; where there is none, any.
 STEPS = {
     "role": {"users and privileges"},
@@ -82,15 +82,20 @@ def about(step: plans.Step) -> set[str]:
     return {part for name in named if name for part in (name, name.rpartition(".")[2] or name, name.rpartition("/")[2])}
 
 
+def is_of_role(found: Drift) -> bool:
+    """Whether it is a setting that the catalog has, of a role or of everybody in a database."""
+    return bool(found["kind"] == "setting" and re.match(r"of (every )?role\b", found["name"]))
+
+
 def is_of(found: Drift, known: Drift) -> bool:
     """Whether what differs on a host is what a step there puts right: by its path, by its name, or by its file."""
-    of_role = found["kind"] == "setting" and found["name"].startswith("of role ")
-    kinds = STEPS["role" if of_role else found["kind"]] if found["kind"] in STEPS else {known["kind"]}
+    kinds = STEPS["role"] if is_of_role(found) else STEPS.get(found["kind"], {known["kind"]})
     if found["host"] != known["host"] or known["kind"] not in kinds:
         return False
     # A step with secrets does not say what it is about; a role or a file that was there before is one that it has made.
     if HIDDEN in known["about"]:
-        return found["kind"] != "privileges" and any(line.startswith("-") for line in found["why"])
+        made = found["kind"] in ("role", "file") or is_of_role(found)
+        return made and any(line.startswith("-") for line in found["why"])
     name = found["name"].rpartition(": ")[2].removeprefix("database ")
     if found["kind"] == "login rule":
         said = {"pg_hba.conf"}
@@ -134,9 +139,7 @@ def of_primary(found: Iterable[Drift], primary: str) -> list[Drift]:
     return [
         one
         for one in found
-        if one["host"] == primary
-        or told(one) not in there
-        or not (one["kind"] in REPLICATED or one["name"].startswith("of "))
+        if one["host"] == primary or told(one) not in there or (one["kind"] in OWN and not is_of_role(one))
     ]
 
 

@@ -21,8 +21,8 @@ ARGUMENTS = dict.fromkeys(("restore", "rebuild", "promote", "partition"), " and 
 # What a result says of itself, the first that is there: of a module that did not start only the shell knows why.
 REASONS = ("module_stderr", "msg", "stderr", "stdout", "module_stdout", "reason")
 LINES_OF_A_REASON = 12
-# How Ansible's own output begins a line of a task that has changed a host. Of a task with no_log nothing else tells.
 HIDDEN = "what it is about is not shown, as it holds secrets"
+# How Ansible's own output begins a line of a task that has changed a host. Of a task with no_log nothing else tells.
 SAID_CHANGED = re.compile(r"^(?:\x1b\[[\d;]*m)*changed: \[", re.MULTILINE)
 
 

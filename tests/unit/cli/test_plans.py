@@ -299,6 +299,14 @@ def test_a_role_that_was_there_is_put_right_by_the_step_with_secrets_and_another
     assert [one["name"] for one in left] == ["stranger", "work_mem", "/etc/x"]
 
 
+def test_a_file_with_secrets_puts_no_setting_right() -> None:
+    known = drifts.overwritten(recap([hidden("Files | Write the password", "ansible.builtin.copy", changed=True)]))
+    kinds = [("file", "/etc/x"), ("setting", "work_mem"), ("cron line", "/etc/crontab: x"), ("login rule", "host all")]
+    by_hand = [{"kind": kind, "name": name, "accepted": "a", "found": "b"} for kind, name in kinds]
+    found = drifts.merged(known, drifts.unknown({"db1": by_hand}))
+    assert [one["name"] for one in found[1:]] == ["work_mem", "/etc/crontab: x", "host all"]
+
+
 def test_what_several_steps_are_about_is_said_once_and_by_the_host_where_they_say_nothing() -> None:
     silent = event("on_ok", "db1", "Rules | Put together", "assemble", dest="/etc/postgresql/pg_hba.conf")
     rule = {"kind": "login rule", "name": "host all all 192.0.2.7/32 trust", "accepted": None, "found": "there"}
@@ -311,7 +319,14 @@ def test_what_a_standby_has_from_its_primary_is_said_of_the_primary() -> None:
     def there(kind: str, name: str, value: str = "there") -> dict[str, Any]:
         return {"kind": kind, "name": name, "accepted": None, "found": value}
 
-    both = [there("role", "a"), there("setting", "of role a"), there("setting", "work_mem"), there("file", "/etc/a")]
+    rights = "function with its owner's rights"
+    both = [
+        there("role", "a"),
+        there(rights, "f()"),
+        there("setting", "of role a"),
+        there("setting", "work_mem"),
+        there("file", "/etc/a"),
+    ]
     answers = {"db1": both, "db2": [*both, there("role", "a", "another"), there("index", "its own")]}
     found = drifts.of_primary(drifts.unknown(answers), "db1")
     assert [one["name"] for one in found if one["host"] == "db1"] == [one["name"] for one in both]
