@@ -17,6 +17,7 @@ from typing import Any
 import psycopg2
 import pytest
 import yaml
+from ansible.module_utils.pg_optimization.connection import connect
 from ansible.modules import postgresql_optimization
 from conftest import Database
 from pooler import Pooler
@@ -140,12 +141,17 @@ def test_a_server_that_is_too_old_is_refused(table: Database, monkeypatch: pytes
 
 
 def test_settings_of_the_role_do_not_reach_the_session(table: Database) -> None:
-    # The session's first statement is what takes the setting away: it has time for that, and the build has not.
+    # The session's first statement is what takes them away, and has time for that.
     for setting in ("statement_timeout = 100", "lock_timeout = 1", "default_transaction_read_only = on"):
         table.execute(f"ALTER ROLE owner IN DATABASE {table.name} SET {setting}")
     table.execute(f"ALTER ROLE owner IN DATABASE {table.name} SET search_path = nowhere")
     table.execute(f"ALTER ROLE owner IN DATABASE {table.name} SET TimeZone = 'Asia/Tokyo'")
-    table.execute("INSERT INTO t SELECT n, n FROM generate_series(1, 600000) n")
+    where = {"dbname": table.name, "user": "owner", "host": str(table.server.home), "port": table.server.port}
+    session = connect(where)
+    with contextlib.closing(session):
+        names = ("statement_timeout", "lock_timeout", "default_transaction_read_only")
+        found = {name: session.row(f"SHOW {name}")[name] for name in names}
+    assert found == {"statement_timeout": "0", "lock_timeout": "0", "default_transaction_read_only": "off"}
     assert table.settle(indexes=[INDEX]).changed
 
 
