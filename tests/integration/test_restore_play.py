@@ -20,7 +20,7 @@ Restore = Callable[..., str]
 def refusal(tmp_path: Path) -> Restore:
     """Runs the playbook's prediction, which must be refused; returns what it said."""
 
-    def run(answers: dict[str, str], **variables: str) -> str:
+    def run(answers: dict[str, str], *words: str, playbook: str = "restore_backup.yml", **variables: str) -> str:
         (tmp_path / "runuser").write_text(RUNUSER.format(folder=tmp_path))
         (tmp_path / "runuser").chmod(0o755)
         for host, answer in answers.items():
@@ -29,9 +29,11 @@ def refusal(tmp_path: Path) -> Restore:
         hosts = {host: local | {"pgbackrest_cluster_port": port} for host, port in PORTS.items()}
         inventory = tmp_path / "inventory.json"
         inventory.write_text(json.dumps({"postgresql": {"hosts": hosts}}))
-        playbook = str(PROJECT / "playbooks/restore_backup.yml")
         done = subprocess.run(
-            ["ansible-playbook", "-i", str(inventory), "--check", "-e", json.dumps(variables), playbook],
+            [
+                *("ansible-playbook", "-i", str(inventory), "--check", "-e", json.dumps(variables), *words),
+                str(PROJECT / "playbooks" / playbook),
+            ],
             env=os.environ
             | {"ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "PATH": f"{tmp_path}:{os.environ['PATH']}"},
             capture_output=True,
@@ -39,7 +41,7 @@ def refusal(tmp_path: Path) -> Restore:
             check=False,
         )
         assert done.returncode != 0
-        assert "PLAY [Restore a backup]" not in done.stdout
+        assert done.stdout.count("PLAY [") == 1
         return " ".join(done.stdout.split())
 
     return run
@@ -61,3 +63,18 @@ def test_a_server_is_not_restored_beside_another_primary(refusal: Restore, answe
 def test_a_standby_is_not_restored_in_place(refusal: Restore) -> None:
     said = refusal({"db1": "writes", "db2": "follows"}, restore_host="db2", restore_confirm="db2", **LATEST)
     assert "it is the primary that is restored (db1)" in said
+
+
+CUT_OFF = [
+    pytest.param("restore_backup.yml", "restore_target_time=2026-01-31 14:05:00+00", id="a-time"),
+    pytest.param("restore_backup.yml", "restore_target_name=before the migration", id="a-name"),
+    pytest.param("rebuild_host.yml", "rebuild_expected_end=2026-01-31 14:05:00+00", id="an-expected-end"),
+]
+
+
+@pytest.mark.parametrize(("playbook", "word"), CUT_OFF)
+def test_a_value_that_was_cut_off_at_its_first_space_is_refused(refusal: Restore, playbook: str, word: str) -> None:
+    confirmed = {"restore_confirm": "db1", "rebuild_host": "db1", "rebuild_confirm": "db1"}
+    said = refusal({"db1": "writes"}, "-e", word, playbook=playbook, **confirmed)
+    assert "2026-01-31T14:05:00+00" in said
+    assert "at its first" in said

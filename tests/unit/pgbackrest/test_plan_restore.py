@@ -163,6 +163,12 @@ def test_a_time_without_an_offset_is_refused(text: str) -> None:
         parse_time(text)
 
 
+@pytest.mark.parametrize("text", ["2026-02-30 14:05:00+00", "2026-01-31T24:05Z", "2026-01-31 14:05:00+99"])
+def test_a_time_that_never_comes_is_refused(text: str) -> None:
+    with pytest.raises(RefusedError, match="is no moment"):
+        parse_time(text)
+
+
 LAST = format_lsn(8 * SEGMENT_BYTES + 4096)
 REACHED = [
     pytest.param("", id="nobody-knows"),

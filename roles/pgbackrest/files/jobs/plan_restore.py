@@ -75,12 +75,15 @@ def parse_time(text: str) -> datetime:
     """A time that says its offset; raises RefusedError."""
     if not TIME.fullmatch(text):
         raise RefusedError(
-            f"the target time {text!r} needs a date, a time and an offset from UTC, as 2026-01-31 14:05:00+00:"
+            f"the target time {text!r} needs a date, a time and an offset from UTC, as 2026-01-31T14:05:00+00:"
             " without one it would mean another moment on another host"
         )
     bare = re.sub(r" ?(Z|UTC)$", "+00:00", text)
     bare = re.sub(r" ?([+-]\d\d)$", r"\1:00", bare)
-    return datetime.fromisoformat(bare)
+    try:
+        return datetime.fromisoformat(bare)
+    except ValueError as error:
+        raise RefusedError(f"the target time {text!r} is no moment: {error}") from error
 
 
 def shown_time(seconds: float) -> str:
