@@ -1,6 +1,8 @@
 """From which backup a target is recovered, and which targets are refused: decided from what the repository holds."""
 
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -80,6 +82,41 @@ def test_a_target_is_recovered_from_the_newest_backup_before_it(plan, kind, valu
     assert plan(WHOLE, WrittenLog(), Target(kind, value))[0].label == label
 
 
+# Its copy took from segment 4 to within segment 8.
+LONG = Backup("long", 1, segment_name(1, 4), 8 * SEGMENT_BYTES + 256, int(BEGAN) + 6600, 1000)
+
+
+@pytest.mark.parametrize(("kind", "value", "last"), [("name", "point 7", 7), ("xid", "706", 6)])
+def test_what_was_written_during_a_long_backup_is_recovered_from_the_one_before(
+    kind: str, value: str, last: int
+) -> None:
+    now = Situation(Archive("15-1", "7", "15", (OLD, LONG)), parse_history(1, ""), (OLD, LONG), WHOLE.files)
+    backup, _, segment = plan_record(now, WrittenLog(), Target(kind, value))
+    assert (backup.label, segment) == ("old", segment_name(1, last))
+
+
+class RepeatedLog(WrittenLog):
+    """One whose points have one name."""
+
+    def forwards(self, names: tuple[str, ...]) -> Iterator:  # type: ignore[type-arg]
+        """The same records."""
+        for record in super().forwards(names):
+            yield replace(record, text=re.sub(r"point \d", "point", record.text))
+
+
+def test_of_points_of_one_name_that_of_the_newest_backup_is_meant() -> None:
+    backup, lsn, _ = plan_record(WHOLE, RepeatedLog(), Target("name", "point"))
+    assert (backup.label, lsn) == ("new", 7 * SEGMENT_BYTES + 4096)
+
+
+def test_a_point_that_was_made_again_behind_the_same_backup_is_refused_with_both_positions() -> None:
+    now = Situation(Archive("15-1", "7", "15", (OLD,)), parse_history(1, ""), (OLD,), WHOLE.files)
+    with pytest.raises(RefusedError, match="more than once, at 0/4001000 and at 0/7001000"):
+        plan_record(now, RepeatedLog(), Target("name", "point"))
+    # One that is behind damage is nobody's.
+    assert plan_record(now, DamagedRepeatedLog(6), Target("name", "point"))[1] == 4 * SEGMENT_BYTES + 4096
+
+
 class DamagedLog(WrittenLog):
     """One whose segments cannot be read from a number on, or one of which cannot."""
 
@@ -93,6 +130,10 @@ class DamagedLog(WrittenLog):
             if int(name[16:], 16) in self.damaged:
                 raise RepositoryError(f"WAL segment {name} cannot be read: lz4 error")
             yield from super().forwards((name,))
+
+
+class DamagedRepeatedLog(DamagedLog, RepeatedLog):
+    """Both."""
 
 
 BEHIND_NOTHING = [
@@ -132,6 +173,7 @@ REFUSED = [
     pytest.param(WHOLE, plan_record, "name", "point 5", "not in the archive", id="a-name-that-is-not-there"),
     pytest.param(WHOLE, plan_record, "name", "point", "not in the archive", id="a-part-of-a-name"),
     pytest.param(WHOLE, plan_record, "xid", "70", "not in the archive", id="a-part-of-a-number"),
+    pytest.param(WHOLE, plan_record, "xid", "0704", "is not a number", id="an-octal-number"),
     pytest.param(
         GAP, plan_latest, "latest", "", "segment 000000010000000000000007 is missing", id="latest-behind-a-gap"
     ),

@@ -13,10 +13,12 @@ from pathlib import Path
 
 from archived_log import Log, Record, RefusedError
 from repository import Archive, Backup, Repository, RepositoryError, Segment
-from wal import Run, Stretch, format_lsn, is_on, parse_lsn, parse_segment_name, run_from, segment_of
+from wal import ENDLESS, Run, Stretch, format_lsn, is_on, parse_lsn, parse_segment_name, run_from, segment_of
 
 KINDS = ("time", "lsn", "name", "xid", "latest")
 LSN = re.compile(r"[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}")
+# PostgreSQL reads one that begins with 0 as octal.
+NUMBER = re.compile(r"[1-9][0-9]*")
 # Seconds by which the clocks of the repository's host and of the primary may differ.
 CLOCKS_DIFFER = 300
 TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)? ?(Z|UTC|[+-]\d\d(:?\d\d)?)")
@@ -210,23 +212,34 @@ def plan_lsn(now: Situation, log: Log, target: Target) -> Decided:
 
 
 def plan_record(now: Situation, log: Log, target: Target) -> Decided:
-    """A named point or a transaction: the log is read for it, from the newest backup's on to the oldest's.
+    """A named point or a transaction: the log is read for it, behind the newest backup and on to behind the oldest.
 
     Where a segment cannot be read, what is behind it is out of reach from that backup, perhaps not from an older one.
+    A point that was made again behind the same backup is refused: recovery would stop at the first without a word.
     """
-    if target.kind == "xid" and not target.value.isdecimal():
+    if target.kind == "xid" and not NUMBER.fullmatch(target.value):
         raise RefusedError(f"the target transaction {target.value!r} is not a number")
-    until, damage = None, ""
+    until, damage = ENDLESS, ""
     for backup in reversed(now.backups):
         run = now.run(backup)
-        names = run.names[: run.names.index(until) + 1] if until in run.names else run.names
+        names = tuple(name for name in run.names if parse_segment_name(name)[1] <= segment_of(until))
+        found = []
         try:
             for record in log.forwards(names):
-                if record.lsn >= backup.stop_lsn and is_target(record, target):
-                    return backup, record.lsn, holder(run, record.lsn)
+                if backup.stop_lsn <= record.lsn < until and is_target(record, target):
+                    found.append(record.lsn)
+                    if target.kind == "xid":
+                        break
         except (RefusedError, RepositoryError) as error:
             damage = f"; {error}"
-        until = backup.first_segment
+        if len(found) > 1:
+            raise RefusedError(
+                f"{target.shown} was made more than once, at {' and at '.join(map(format_lsn, found))}:"
+                " recovery would stop at the first. Give the position that is meant as restore_target_lsn"
+            )
+        if found:
+            return backup, found[0], holder(run, found[0])
+        until = backup.stop_lsn
     raise RefusedError(
         f"{target.shown} is not in the archive behind any backup;"
         f" the oldest ends at {format_lsn(now.backups[0].stop_lsn)}{gap(now.run(now.backups[0]))}{damage}"
