@@ -98,6 +98,32 @@ def test_a_promotion_is_refused_with_its_reason(db2: Answer, db1: Answer | None,
     assert reason in text
 
 
+def has(server: Answer, count: int, system: str = "7") -> dict[str, Any]:
+    """What a host's script said, of a server that has so much of the primary's WAL."""
+    said = server | {"system": system, "server": server["server"] | {"has": count}}
+    return {"__postgresql_replica_answer": {"stdout": json.dumps(said)}}
+
+
+AHEAD = [
+    pytest.param({"db3": has(LEFT, 101)}, "db3 has more of what db1 wrote", id="another-has-more"),
+    pytest.param({"db3": has(LEFT, 101), "db4": has(LEFT, 2**60)}, "db4 has more", id="two-have"),
+    pytest.param({"db3": has(LEFT, 100), "db4": has(LEFT, 99)}, "", id="nobody-has"),
+    pytest.param({"db3": has(DOWN, 0)}, "", id="one-is-down"),
+    pytest.param({"db3": has(LEFT, 101, system="8")}, "", id="of-another-system"),
+]
+
+
+@pytest.mark.parametrize(("others", "reason"), AHEAD)
+def test_of_two_standbys_that_which_has_more_is_promoted_when_the_primary_is_gone(
+    others: dict[str, Any], reason: str
+) -> None:
+    hosts = {"db2": has(LEFT, 100), **others}
+    given = {"postgresql_replica_hosts": ["db1", *hosts], "postgresql_replica_unplanned": True}
+    text = decided("__postgresql_replica_objections", hosts, **given)
+    assert text.startswith(reason)
+    assert bool(text) == bool(reason)
+
+
 # What the run knows of the standby: nothing, that it was asked, and what it said. Another host's task was skipped.
 SKIPPED = {"__postgresql_replica_promoted": {"skipped": True}}
 ASKED = {"__postgresql_replica_asked": True}

@@ -140,10 +140,14 @@ def primary(settings: Settings) -> dict[str, Any]:
 
 
 def server(settings: Settings, position: str | None) -> dict[str, Any]:
-    """What this host's server says: whether it follows, receives, and how many bytes it is behind `position`."""
+    """What this host's server says: whether it follows and receives, how many bytes of the WAL it has since the first.
+
+    With the primary's position, also how many bytes it is behind that.
+    """
     statement = """SELECT json_build_object('running', TRUE, 'follows', pg_is_in_recovery(),
         'receives', EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming'),
-        'replayed', pg_last_wal_replay_lsn()"""
+        'replayed', pg_last_wal_replay_lsn(),
+        'has', greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) - '0/0'"""
     behind = f", 'behind', pg_wal_lsn_diff('{position}', pg_last_wal_replay_lsn())" if position else ""
     try:
         return dict(local(settings, statement + behind + ")"))
