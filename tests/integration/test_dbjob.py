@@ -419,6 +419,7 @@ def test_a_dry_run_waits_for_nobody_who_runs(host: Host) -> None:
 
 LATE = """
 import importlib.machinery, importlib.util, os, signal, sys
+sys.path.insert(0, os.path.dirname(sys.argv[1]))
 loader = importlib.machinery.SourceFileLoader("dbjob", sys.argv.pop(1))
 dbjob = importlib.util.module_from_spec(importlib.util.spec_from_loader("dbjob", loader))
 sys.modules["dbjob"] = dbjob
