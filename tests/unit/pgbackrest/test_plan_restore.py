@@ -12,13 +12,14 @@ from plan_restore import (
     Situation,
     Target,
     check_words,
+    look,
     parse_time,
     plan_latest,
     plan_lsn,
     plan_record,
     plan_time,
 )
-from repository import Archive, Backup, RepositoryError, Segment
+from repository import Archive, Backup, Repository, RepositoryError, Segment
 from wal import SEGMENT_BYTES, format_lsn, parse_history, segment_name
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
@@ -209,6 +210,23 @@ def test_a_time_without_an_offset_is_refused(text: str) -> None:
 def test_a_time_that_never_comes_is_refused(text: str) -> None:
     with pytest.raises(RefusedError, match="is no moment"):
         parse_time(text)
+
+
+class ShortRepository(Repository):
+    """One whose cluster has been promoted twice."""
+
+    def archive(self) -> Archive:
+        """Two backups."""
+        return WHOLE.archive
+
+    def newest_timeline(self, archive: str) -> int:  # noqa: ARG002  # as the real one
+        """The third."""
+        return 3
+
+
+def test_a_timeline_that_is_still_to_come_is_refused() -> None:
+    with pytest.raises(RefusedError, match="there is no timeline 4 in the archive, the newest is 3"):
+        look(ShortRepository("s"), 4)
 
 
 LAST = format_lsn(8 * SEGMENT_BYTES + 4096)

@@ -1,11 +1,15 @@
 """Whether recovery ended where it should: PostgreSQL itself starts and promotes with rows missing."""
 
+import socket
+from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import recovery
 from plan_restore import Plan, RefusedError, Target
-from recovery import CLOSED, End, Place, RecoveryError, check_end, check_place, make_room
+from recovery import CLOSED, End, Place, RecoveryError, check_clone, check_end, check_place, make_room
 from wal import parse_lsn
 
 TIME = "2026-01-01 12:00:00+00"
@@ -115,3 +119,41 @@ def test_a_restore_that_was_killed_when_its_doors_were_open_is_done_and_another_
     assert (old / "live").exists()
     assert list(half_way.directory.iterdir()) == []
     assert half_way.state == {"old": str(old)}
+
+
+@pytest.fixture
+def sockets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where servers of this host answer; one does at port 5432, and one that was killed left port 5433."""
+    monkeypatch.setattr(recovery, "SOCKETS", str(tmp_path))
+    with closing(socket.socket(socket.AF_UNIX)) as server:
+        server.bind(str(tmp_path / ".s.PGSQL.5432"))
+        server.listen()
+        with closing(socket.socket(socket.AF_UNIX)) as killed:
+            killed.bind(str(tmp_path / ".s.PGSQL.5433"))
+        yield tmp_path
+
+
+CLONES = [
+    pytest.param("clone", "5499", "begins with /", id="a-relative-directory"),
+    pytest.param("{}/clone", "", "is a number", id="no-port"),
+    pytest.param("{}/clone", "65536", "is a number", id="no-such-port"),
+    pytest.param("{}/clone", "5432", "a server answers at port 5432", id="somebody-s-port"),
+    pytest.param("{}", "5499", "is not empty", id="somebody-s-directory"),
+]
+
+
+@pytest.mark.parametrize(("directory", "port", "reason"), CLONES)
+def test_a_clone_that_could_not_be_left_running_is_refused(
+    sockets: Path, directory: str, port: str, reason: str
+) -> None:
+    with pytest.raises(RefusedError, match=reason):
+        check_clone(Place(Path(directory.format(sockets)), sockets), port)
+
+
+def test_a_clone_takes_an_empty_directory_and_the_port_of_nobody_alive(sockets: Path) -> None:
+    check_clone(Place(sockets / "clone", sockets), "5433")
+
+
+@pytest.mark.usefixtures("sockets")
+def test_a_clone_that_was_killed_half_way_goes_on(half_way: Place) -> None:
+    check_clone(half_way, "5432")

@@ -114,7 +114,10 @@ Decided = tuple[Backup, int, str]
 def look(repository: Repository, timeline: int | None) -> Situation:
     """The situation on a timeline, the newest unless one is given; raises RefusedError."""
     archive = repository.archive()
-    lineage = repository.lineage(archive.name, timeline or repository.newest_timeline(archive.name))
+    newest_timeline = repository.newest_timeline(archive.name)
+    if timeline and timeline > newest_timeline:
+        raise RefusedError(f"there is no timeline {timeline} in the archive, the newest is {newest_timeline}")
+    lineage = repository.lineage(archive.name, timeline or newest_timeline)
     backups = tuple(backup for backup in archive.backups if is_on(lineage, backup.timeline, backup.stop_lsn))
     if not backups:
         raise RefusedError(f"there is no backup of timeline {lineage[-1].timeline} or of one that led to it")

@@ -10,20 +10,24 @@ import getpass
 import json
 import os
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psycopg2
-from plan_restore import LSN, Plan, RefusedError, parse_time
+from plan_restore import LSN, NUMBER, Plan, RefusedError, parse_time
 from repository import Repository
 from wal import format_lsn, parse_history, parse_lsn
 
+# Where a server of this host answers.
+SOCKETS = "/var/run/postgresql"
+LAST_PORT = 65_535
 SPARE_BYTES = 1024**3
 POLL_SECONDS = 0.5
 ATTEMPTS = 60
@@ -179,6 +183,21 @@ def check_place(place: Place, plan: Plan, replaces: str) -> None:
         raise RefusedError(
             f"{directory.parent} has {free >> 20} MB free, and the restore needs {needed >> 20} MB beside what is there"
         )
+
+
+def check_clone(place: Place, port: str) -> None:
+    """Refuse a clone that could not be left running where it is to be; raises RefusedError. Changes nothing."""
+    if not place.directory.is_absolute():
+        raise RefusedError(f"the directory of a clone ({place.directory}) begins with /")
+    if not NUMBER.fullmatch(port) or not int(port) <= LAST_PORT:
+        raise RefusedError(f"the port of a clone ({port!r}) is a number from 1 to {LAST_PORT}")
+    if place.state:
+        return
+    if place.directory.exists() and any(place.directory.iterdir()):
+        raise RefusedError(f"{place.directory} is not empty: a clone needs a directory of its own")
+    with closing(socket.socket(socket.AF_UNIX)) as somebody:
+        if somebody.connect_ex(f"{SOCKETS}/.s.PGSQL.{port}") == 0:
+            raise RefusedError(f"a server answers at port {port} of this host: a clone needs a port of its own")
 
 
 def make_room(place: Place) -> Path | None:
