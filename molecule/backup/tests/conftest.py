@@ -1,24 +1,17 @@
 """What the tests of backups share: the hosts, an oracle outside the database, restores and rebuilt hosts."""
 
 import json
-import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 import testinfra
+from harness import CLONE, EPHEMERAL, PROJECT, SCRIPTS, play_environment
 from testinfra.backend.base import CommandResult
 from testinfra.host import Host
-
-PROJECT = Path(__file__).parents[3]
-EPHEMERAL = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
-SCRIPTS = "/usr/local/lib/mltrading-db"
-REPOSITORY = "/var/lib/pgbackrest"
-CLONE = "/var/lib/postgresql/clone"
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +59,7 @@ def play() -> Callable[..., subprocess.CompletedProcess[str]]:
         path = PROJECT / "playbooks" / playbook
         return subprocess.run(
             ["ansible-playbook", "-i", EPHEMERAL / "inventory", "-e", json.dumps(variables), path],
-            env=os.environ | {"ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg")},
+            env=play_environment(),
             capture_output=True,
             text=True,
             check=False,
@@ -93,11 +86,6 @@ def check_follows(standby: Host, query: Query) -> None:
     eventually(lambda: str(standby.run(f"{PSQL} -c %s", "SELECT max(at) FROM followed").stdout.strip()), written)
     assert query("SELECT state FROM pg_stat_replication WHERE application_name = 'replica_bk_db2'") == "streaming"
     query("DROP TABLE followed")
-
-
-def said(run: subprocess.CompletedProcess[str]) -> str:
-    """What a run said, on one line."""
-    return " ".join((run.stdout + run.stderr).split())
 
 
 @pytest.fixture(scope="session")

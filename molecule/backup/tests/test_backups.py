@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from conftest import REPOSITORY, SCRIPTS, Query, archive_all, said
+from conftest import Query, archive_all
+from harness import REPOSITORY, SCRIPTS, said
 from testinfra.host import Host
 
 Play = Callable[..., subprocess.CompletedProcess[str]]

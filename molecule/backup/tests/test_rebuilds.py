@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from conftest import EPHEMERAL, PROJECT, REPOSITORY, SCRIPTS, Query, archive_all, check_follows, said
+from conftest import Query, archive_all, check_follows
+from harness import EPHEMERAL, PROJECT, REPOSITORY, SCRIPTS, play_environment, said
 from testinfra.backend.base import CommandResult
 from testinfra.host import Host
 
@@ -37,7 +38,7 @@ def destroy(name: str) -> None:
             f"@{EPHEMERAL / 'platforms.json'}",
             "molecule/shared/create.yml",
         ],
-        env=os.environ | {"ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg")},
+        env=play_environment(),
         cwd=PROJECT,
         check=True,
         capture_output=True,
@@ -89,17 +90,18 @@ def check_equal(host: Host, before: Before) -> None:
     assert (run.rc, run.stdout) == (0, "equal\n"), run.stderr
 
 
+def changes(run: subprocess.CompletedProcess[str]) -> dict[str, int]:
+    """How much a run changed on each host, as its recap says."""
+    recap = re.findall(r"^(\S+) +: ok=.* changed=(\d+)", run.stdout, re.MULTILINE)
+    assert recap, run.stdout
+    return {host: int(changed) for host, changed in recap}
+
+
 def check_nothing_to_do(play: Play) -> None:
     """Whether the site finds everything as declared; raises AssertionError."""
     run = play("site.yml")
     assert run.returncode == 0, said(run)
-    recap = re.findall(r"^(\S+) +: ok=.* changed=(\d+)", run.stdout, re.MULTILINE)
-    assert {host: int(changed) for host, changed in recap} == {"bk-db1": 0, "bk-db2": 0, "bk-backup1": 0}
-
-
-def changed(run: subprocess.CompletedProcess[str]) -> list[str]:
-    """The hosts that a run changed."""
-    return re.findall(r"^(\S+) +: ok=.* changed=[1-9]", run.stdout, re.MULTILINE)
+    assert changes(run) == {"bk-db1": 0, "bk-db2": 0, "bk-backup1": 0}, run.stdout
 
 
 UNCLEAR = [
@@ -124,7 +126,7 @@ def test_what_is_not_said_clearly_is_refused(play: Play, variables: dict[str, An
     run = play("rebuild_host.yml", **variables)
     assert run.returncode != 0
     assert reason in said(run)
-    assert changed(run) == []
+    assert not any(changes(run).values())
 
 
 @pytest.mark.parametrize(("host", "reason"), NOT_BLANK)
@@ -133,7 +135,7 @@ def test_a_host_that_is_not_blank_is_refused(play: Play, host: str, reason: str)
     assert run.returncode != 0
     assert f"{host} is not rebuilt: it is not blank" in said(run)
     assert reason in said(run)
-    assert changed(run) == []
+    assert not any(changes(run).values())
 
 
 def test_a_destroyed_standby_is_copied_again(play: Play, standby: Host, query: Query) -> None:
@@ -142,7 +144,7 @@ def test_a_destroyed_standby_is_copied_again(play: Play, standby: Host, query: Q
     # As though it were the inventory's primary: what takes writes must not be thrown away for a restore.
     wrong = play("rebuild_host.yml", rebuild_host="bk-db2", rebuild_confirm="bk-db2", postgresql_primary="bk-db2")
     assert "bk-db1 takes writes for this cluster" in said(wrong)
-    assert changed(wrong) == []
+    assert not any(changes(wrong).values())
     run = play("rebuild_host.yml", rebuild_host="bk-db2", rebuild_confirm="bk-db2")
     assert run.returncode == 0, said(run)
     check_follows(standby, query)
@@ -155,7 +157,7 @@ def kill_play(playbook: str, line: str, **variables: Any) -> None:
     command = ["ansible-playbook", "-i", str(EPHEMERAL / "inventory"), "-e", json.dumps(variables)]
     process = subprocess.Popen(
         [*command, str(PROJECT / "playbooks" / playbook)],
-        env=os.environ | {"ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0"},
+        env=play_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -213,7 +215,7 @@ def test_a_standby_that_is_alive_is_to_be_promoted_instead(lost_primary: Lost, p
     assert "bk-db2 is a standby of this cluster, and has all until " in said(run)
     assert "-e promote_to=bk-db2 -e promote_confirm=bk-db2 -e promote_unplanned=true" in said(run)
     assert "rebuild_despite_standby=true" in said(run)
-    assert changed(run) == []
+    assert not any(changes(run).values())
 
 
 @pytest.mark.usefixtures("lost_primary")
@@ -223,7 +225,7 @@ def test_nothing_is_made_of_a_primary_that_is_not_there(play: Play, standby: Hos
     standby.check_output("mv /var/tmp/postmaster.opts /var/lib/postgresql/1?/main/")
     assert run.returncode != 0
     assert "its primary bk-db1 does not take writes" in said(run)
-    assert changed(run) == []
+    assert not any(changes(run).values())
 
 
 @pytest.fixture
@@ -239,7 +241,7 @@ def test_a_standby_that_cannot_be_asked_is_not_taken_for_gone(play: Play) -> Non
     run = play("rebuild_host.yml", rebuild_despite_standby=True, **REBUILD)
     assert run.returncode != 0
     assert "bk-db2 does not answer, so that nobody knows whether it takes writes" in said(run)
-    assert changed(run) == []
+    assert not any(changes(run).values())
 
 
 @pytest.mark.usefixtures("lost_primary")
@@ -249,7 +251,7 @@ def test_a_repository_without_a_backup_is_refused(play: Play, repository: Host) 
     repository.check_output(f"rm -r {REPOSITORY} && mv {REPOSITORY}.kept {REPOSITORY}")
     assert run.returncode != 0
     assert "bk-backup1 has no backup of stanza 'mltrading'" in said(run)
-    assert changed(run) == []
+    assert not any(changes(run).values())
 
 
 def test_an_end_that_the_archive_does_not_reach_is_refused_before_anything_is_restored(

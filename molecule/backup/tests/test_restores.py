@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import PSQL, REPOSITORY, SCRIPTS, Mark, Query, archive_all, check_follows, said
+from conftest import PSQL, Mark, Query, archive_all, check_follows
+from harness import REPOSITORY, SCRIPTS, said
 from testinfra.backend.base import CommandResult
 from testinfra.host import Host
 
