@@ -39,7 +39,8 @@ def test_a_standby_whose_slot_was_lost_comes_back(cluster: Cluster, oracle: Orac
     run = cluster.play("site.yml", "--tags", "postgresql,postgresql_replica")
     assert run.returncode == 0, run.stdout
     assert eventually(cluster.follows)
-    assert status(cluster) == "reserved"
+    # With so little kept, one that streams is `unreserved` for the moments that it is a segment behind.
+    assert eventually(lambda: status(cluster) == "reserved"), status(cluster)
     acknowledged = oracle.stop()
     assert eventually(lambda: acknowledged <= cluster.rows(cluster.db2))
     fault.accounts_for(acknowledged, cluster.rows(cluster.db2))
