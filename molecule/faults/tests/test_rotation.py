@@ -14,7 +14,10 @@ from table import Fault
 
 
 class Visitor:
-    """Logs in again and again, as an application that has the new password beforehand and tries the old one too."""
+    """Logs in again and again, as an application that has the new password beforehand.
+
+    It tries the old one first: between the two the password may change, and only from the old one to the new one.
+    """
 
     def __init__(self, login: Callable[[str, str], None]) -> None:
         """Not started yet."""
@@ -26,12 +29,12 @@ class Visitor:
 
     @staticmethod
     def passwords() -> list[str]:
-        """Those that the environment has, the new one first."""
+        """Those that there are, the old one first; looked for the other way round, as the new file takes its place."""
         files = [EPHEMERAL / folder / "mltrading_rw_password" for folder in ("secrets.new", "secrets")]
-        found = []
+        found: list[str] = []
         for file in files:
             with suppress(FileNotFoundError, IndexError):
-                found.append(file.read_text().split()[0])
+                found.insert(0, file.read_text().split()[0])
         return found
 
     def run(self) -> None:
