@@ -7,6 +7,11 @@ from harness import DATABASE, Cluster, docker, eventually
 from oracle import Oracle
 from table import Fault
 
+# Twenty segments at once: those that are archived are used again, and these are filled faster than that.
+SEGMENTS = """
+DO 'BEGIN FOR n IN 1..20 LOOP PERFORM pg_logical_emit_message(true, $$fill$$, $$it$$), pg_switch_wal(); END LOOP; END'
+"""
+
 
 @pytest.mark.core
 def test_a_killed_postmaster_is_started_again(cluster: Cluster, oracle: Oracle, fault: Fault) -> None:
@@ -80,9 +85,8 @@ def test_a_full_data_disk_stops_writes_and_loses_none(cluster: Cluster, oracle: 
         cluster.db1.do(
             f"runuser -u postgres -- dd if=/dev/zero of={parent}/ballast bs=1M 2>/dev/null || test -s {parent}/ballast"
         )
-        # Segments that are used again last for a while.
-        switch = "cd / && runuser -u postgres -- psql -Xc 'SELECT txid_current(), pg_switch_wal()'"
-        down = eventually(lambda: cluster.db1.run(switch).returncode != 0 and "PANIC" in log_tail(cluster), 120)
+        psql = "cd / && runuser -u postgres -- psql --no-psqlrc --set=ON_ERROR_STOP=1"
+        down = eventually(lambda: cluster.db1.run(psql, SEGMENTS).returncode != 0 and "PANIC" in log_tail(cluster), 120)
         cluster.db1.do(f"rm {parent}/ballast")
         remount(f"size={size + 500}m")
         cluster.db1.do(f"systemctl reset-failed {cluster.unit}; systemctl start {cluster.unit}")
