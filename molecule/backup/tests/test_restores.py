@@ -272,7 +272,8 @@ def test_a_restore_that_failed_says_the_way_back_and_that_leads_there(
     database.check_output(f"rm -rf {DATA}.before-restore-*; systemctl stop {unit}")
     # Its server is killed while it recovers: the program says what to do.
     begin = f"cd /; runuser -u postgres -- {SCRIPTS}/restore_backup run '{target}' 2>/var/tmp/said >/dev/null & p=$!"
-    kill = "until pgrep -x postgres >/dev/null; do sleep 0.02; done; pkill -KILL -x postgres"
+    recovers = f"grep -q '.recovering.: true' {DATA}.restore/state.json && pgrep -x postgres"
+    kill = f"until {recovers}; do sleep 0.02; done >/dev/null 2>&1; pkill -KILL -x postgres"
     ended = database.run("bash -c %s", f"{begin}; {kill}; wait $p")
     reason = database.check_output("cat /var/tmp/said")
     assert (ended.rc, "PostgreSQL ended instead of recovering" in reason) == (1, True), reason

@@ -80,7 +80,8 @@ def test_a_full_data_disk_stops_writes_and_loses_none(cluster: Cluster, oracle: 
         # Segments that the archive has taken are renamed and used again, so that tables are what fills a disk.
         fill = "CREATE TABLE ballast AS SELECT repeat(n::text, 1000) FROM generate_series(1, 10000000) AS n"
         full = cluster.db1.run(f'cd / && runuser -u postgres -- psql -X -d {DATABASE} -c "{fill}"')
-        assert "No space left on device" in full.stderr, full.stderr
+        # Either it has no space, or it wrote less than it had to.
+        assert "could not extend file" in full.stderr, full.stderr
         # What is left goes to WAL, until the server cannot write any more.
         cluster.db1.do(
             f"runuser -u postgres -- dd if=/dev/zero of={parent}/ballast bs=1M 2>/dev/null || test -s {parent}/ballast"
