@@ -4,9 +4,17 @@
 -- Source: ours, from pg_replication_slots, pg_stat_replication and pg_stat_wal_receiver.
 SELECT
     'slot ' || slot_name AS item,
-    CASE WHEN active THEN 0 WHEN wal_status = 'lost' THEN 2 ELSE 1 END AS value,
-    format('%s, WAL %s', CASE WHEN active THEN 'active' ELSE 'inactive' END, coalesce(wal_status, 'not kept')) AS detail
-FROM pg_replication_slots
+    -- PostgreSQL 17 lets a standby stream by a slot that is lost, which keeps nothing for it.
+    CASE
+        WHEN wal_status = 'lost' OR to_jsonb(s) ->> 'invalidation_reason' IS NOT NULL THEN 2
+        WHEN active THEN 0
+        ELSE 1
+    END AS value,
+    format(
+        '%s, WAL %s', CASE WHEN active THEN 'active' ELSE 'inactive' END,
+        coalesce(to_jsonb(s) ->> 'invalidation_reason', wal_status, 'not kept')
+    ) AS detail
+FROM pg_replication_slots AS s
 WHERE slot_type = 'physical' AND NOT temporary
 UNION ALL
 SELECT
