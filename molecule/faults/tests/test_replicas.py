@@ -39,7 +39,7 @@ def test_a_standby_whose_slot_was_lost_comes_back(cluster: Cluster, oracle: Orac
     run = cluster.play("site.yml", "--tags", "postgresql,postgresql_replica")
     assert run.returncode == 0, run.stdout
     assert eventually(cluster.follows)
-    # With so little kept, one that streams is `unreserved` for the moments that it is a segment behind.
+    # It keeps WAL for the standby again: a lost one that is streamed by stays `unreserved` on PostgreSQL 17.
     assert eventually(lambda: status(cluster) == "reserved"), status(cluster)
     acknowledged = oracle.stop()
     assert eventually(lambda: acknowledged <= cluster.rows(cluster.db2))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from archived_log import RECORD, as_record
+from archived_log import RECORD, Record, as_record
 from plan_restore import (
     RefusedError,
     Situation,
@@ -99,7 +99,7 @@ def test_what_was_written_during_a_long_backup_is_recovered_from_the_one_before(
 class RepeatedLog(WrittenLog):
     """One whose points have one name."""
 
-    def forwards(self, names: tuple[str, ...]) -> Iterator:  # type: ignore[type-arg]
+    def forwards(self, names: tuple[str, ...]) -> Iterator[Record]:
         """The same records."""
         for record in super().forwards(names):
             yield replace(record, text=re.sub(r"point \d", "point", record.text))
