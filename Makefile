@@ -6,6 +6,10 @@ MAKEFLAGS += --no-print-directory
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export LAB_DEBIAN ?= bookworm
+# The name of this checkout's lab; its containers bear it, but for the first lab of a machine.
+LAB_NAME ?= $(shell cat .lab/name 2>/dev/null || echo lab)
+export LAB_NAME
+export LAB_PREFIX := $(if $(filter lab,$(LAB_NAME)),,$(LAB_NAME)-)
 export MOLECULE_COMMAND_BORDERS := false
 export MOLECULE_REPORT := false
 
@@ -49,6 +53,7 @@ test: _setup ## set up, then lint and every test: unit, integration, whole hosts
 	@lab/stage 'Unit and integration tests' $(PYTEST) --junit-xml=$(RESULTS)/suites.xml $(SUITES)
 	@lab/stage 'Docker Engine' lab/docker
 	@lab/stage 'Host images' lab/image bookworm trixie
+	@lab/whose --running default 'Its tests run now: wait until they ended, or end them there.'
 	@$(DEFAULT_HOSTS) molecule destroy --scenario-name default
 	@failed=0; \
 	lab/stage 'Hosts from blank to verified' $(DEFAULT_HOSTS) molecule test --scenario-name default --destroy never && \
@@ -61,6 +66,8 @@ test-faults: _setup ## break everything on purpose, and count the rows (FAULTS_D
 	@rm -f $(foreach scenario,$(SCENARIOS),$(RESULTS)/$(scenario)*)
 	@lab/stage 'Docker Engine' lab/docker
 	@lab/stage 'Host images' lab/image $(FAULTS_DEBIAN)
+	@for scenario in $(SCENARIOS); do for debian in $(FAULTS_DEBIAN); do FAULTS_DEBIAN=$$debian \
+	    lab/whose --running $$scenario 'Its tests run now: wait until they ended, or end them there.'; done; done
 	@failed=0; for scenario in $(SCENARIOS); do for debian in $(FAULTS_DEBIAN); do \
 	    lab/stage "Scenario $$scenario on $$debian" env FAULTS_DEBIAN=$$debian FAULTS_TARGETS=$(FAULTS_TARGETS) FAULTS_SEED=$(FAULTS_SEED) \
 	        MOLECULE_EPHEMERAL_DIRECTORY=$(CURDIR)/.lab/molecule/$$scenario-$$debian molecule test --scenario-name $$scenario || failed=1; \
@@ -106,12 +113,13 @@ docs: _setup ## write the variable tables of the roles' READMEs, the alert rules
 	@python -m mltrading_db.role_readme
 	@python -m mltrading_db.alerts
 
-lab-hosts: _setup ## create the lab's hosts that are missing, and nothing else (LAB_DEBIAN=bookworm or trixie)
+lab-hosts: _setup ## create the lab's hosts that are missing, and nothing else (LAB_DEBIAN=bookworm or trixie, LAB_NAME=lab)
 	@lab/stage 'Docker Engine' lab/docker
 	@lab/stage 'Host image' lab/image $(LAB_DEBIAN)
 	@lab/stage 'Hosts' lab/hosts
 
 lab-down: _setup ## remove the lab's hosts and all that is on them
+	@lab/whose lab 'End that lab with `make -C OWNER lab-down`.'
 	@MOLECULE_EPHEMERAL_DIRECTORY=$(CURDIR)/.lab/molecule/lab molecule destroy --scenario-name lab
 
 _setup:

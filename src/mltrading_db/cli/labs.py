@@ -42,13 +42,20 @@ def docker() -> str:
     return found
 
 
+def container(host: str) -> str:
+    """The name of a host's container: the lab of a second checkout on one machine has a name of its own, as a prefix."""
+    named = project_of(Path.cwd()) / ".lab/name"
+    name = named.read_text(encoding="utf-8").strip() if named.exists() else "lab"
+    return host if name == "lab" else f"{name}-{host}"
+
+
 def state_of(name: str) -> str:
-    """How a container is; empty for one that is not there.
+    """How a host's container is; empty for one that is not there.
 
     Raises:
         RefusedError: the engine does not answer.
     """
-    asked = [docker(), "container", "inspect", "--format", "{{.State.Status}}, {{.Config.Image}}", name]
+    asked = [docker(), "container", "inspect", "--format", "{{.State.Status}}, {{.Config.Image}}", container(name)]
     done = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode and "no such container" not in done.stderr.lower():
         raise RefusedError([f"The Docker Engine does not answer: {' '.join(done.stderr.split())}"])
@@ -56,9 +63,9 @@ def state_of(name: str) -> str:
 
 
 def lab_hosts() -> list[str]:
-    """The lab's containers."""
+    """The lab's hosts."""
     platforms = yaml.safe_load((project_of(Path.cwd()) / "molecule/lab/molecule.yml").read_text(encoding="utf-8"))
-    return [str(platform["name"]) for platform in platforms["platforms"]]
+    return [str(platform["hostname"]) for platform in platforms["platforms"]]
 
 
 @lab.command("up")
@@ -96,7 +103,8 @@ def lab_shell(
     """Open a shell on a host of the lab."""
     if host not in lab_hosts():
         raise RefusedError([f"{host!r} is no host of the lab: there are {', '.join(lab_hosts())}."])
-    inside = ["--user", "postgres", host, "psql", "mltrading"] if psql else [host, "bash"]
+    there = container(host)
+    inside = ["--user", "postgres", there, "psql", "mltrading"] if psql else [there, "bash"]
     program = docker()
     if not state_of(host).startswith("running"):
         raise RefusedError([f"{host} does not run: mldb lab up makes the lab's hosts."])
