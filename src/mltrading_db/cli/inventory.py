@@ -189,13 +189,15 @@ def described(environment: Environment) -> Iterator[tuple[str, dict[str, Any]]]:
 def places(environment: Environment) -> dict[str, tuple[str, str]]:
     """The hosts of hosts.yml, each with its address, if it has one, and how it is reached; no vault is opened."""
     groups = dict(below(hosts_file(environment)))
-    everywhere = (groups.get("all", {}).get("vars") or {}).get("ansible_connection", "ssh")
+    everywhere = groups.get("all", {}).get("vars") or {}
     found: dict[str, dict[str, Any]] = {}
     for group in groups.values():
         for host, variables in (group.get("hosts") or {}).items():
-            found.setdefault(str(host), {}).update({**(group.get("vars") or {}), **(variables or {})})
+            found.setdefault(str(host), {**everywhere}).update({**(group.get("vars") or {}), **(variables or {})})
+    # A configuration of SSH gives names an address, so that two of them may mean two hosts by one name.
+    ways = {"ansible_connection": "ssh", "ansible_ssh_common_args": ""}
     return {
-        host: (str(variables.get("ansible_host", "")), str(variables.get("ansible_connection", everywhere)))
+        host: (str(variables.get("ansible_host", "")), " ".join(str(variables.get(*way)) for way in ways.items()))
         for host, variables in found.items()
     }
 

@@ -43,7 +43,7 @@ def docker() -> str:
 
 
 def container(host: str) -> str:
-    """The name of a host's container: the lab of a second checkout on one machine has a name of its own, as a prefix."""
+    """The name of a host's container: the lab of a second checkout on one machine has a name of its own before it."""
     named = project_of(Path.cwd()) / ".lab/name"
     name = named.read_text(encoding="utf-8").strip() if named.exists() else "lab"
     return host if name == "lab" else f"{name}-{host}"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mltrading_db.cli import inputs
 from mltrading_db.cli.environment import Environment, RefusedError
@@ -192,7 +194,7 @@ def test_a_value_may_refer_to_what_a_role_says_by_default(environment: Environme
 @pytest.mark.parametrize(
     "host",
     [
-        pytest.param("db1: {ansible_host: 10.99.0.77}", id="of a container's name"),
+        pytest.param("db1: {ansible_host: 10.99.0.77}", id="of a host of the lab"),
         pytest.param("db1.staging.example.com: {ansible_host: 10.99.0.77}", id="of another's name, at another address"),
         pytest.param("monitoring: {ansible_host: 10.99.0.77}", id="of a group's name"),
     ],
@@ -202,10 +204,11 @@ def test_another_host_of_the_same_name_belongs_to_nobody_else(environment: Envir
     assert [line for line in said_about(environment) if "one environment" in line] == []
 
 
-def test_a_container_of_the_same_name_belongs_to_the_lab(environment: Environment, put: Change) -> None:
-    here = "{ansible_host: 10.99.0.77, ansible_connection: community.docker.docker}"
-    put("hosts.yml", hosts(extra=f"    db1: {here}"))
-    assert [line for line in said_about(environment) if "db1 (10.99.0.77): it belongs to lab" in line]
+def test_a_host_of_the_same_name_reached_likewise_belongs_to_the_lab(environment: Environment, put: Change) -> None:
+    lab = yaml.safe_load((environment.project / "inventories/lab/hosts.yml").read_text())
+    reached = lab["all"]["vars"]
+    put("hosts.yml", hosts(extra=f"    db1: {json.dumps(reached)}"))
+    assert [line for line in said_about(environment) if "db1: it belongs to lab" in line]
 
 
 def test_there_are_sixty_wrong_inputs() -> None:
