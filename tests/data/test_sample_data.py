@@ -152,7 +152,7 @@ def test_a_load_that_was_killed_is_completed_by_the_next(fresh: Database, small:
     asked = {"workers": 1, "batch_rows": 100}
     load = subprocess.Popen(fresh.loader(**asked), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     finished = "SELECT count(*) FROM mltrading_lab.finished_batches"
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     while fresh.value("SELECT to_regclass('mltrading_lab.finished_batches')") is None or fresh.value(finished) < 3:
         assert load.poll() is None, load.communicate()
         assert time.monotonic() < deadline

@@ -120,7 +120,7 @@ def install(role: str, folder: Path, **settings: str) -> JobHost:
     return JobHost(folder, settings)
 
 
-def until(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 300.0) -> Any:
     """Wait for something to become true, and return it."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

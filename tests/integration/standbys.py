@@ -31,7 +31,7 @@ def standby_of(primary: Server) -> Iterator[Server]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def wait_for_replay(primary: Server, standby: Server, seconds: float = 30.0) -> None:
+def wait_for_replay(primary: Server, standby: Server, seconds: float = 300.0) -> None:
     """Wait until the standby has replayed what the primary has written; millions of rows may take it minutes."""
     with contextlib.closing(primary.connect("postgres")) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT pg_current_wal_lsn()")

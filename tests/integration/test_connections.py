@@ -102,7 +102,7 @@ def pgbouncer(db: Database, mode: str) -> Iterator[dict[str, Any]]:
         environment = {"LD_LIBRARY_PATH": str(folder / library.relative_to(PGBOUNCER))}
         with subprocess.Popen(command, env=environment, **who) as process:  # type: ignore[call-overload]
             try:
-                end = time.monotonic() + 20
+                end = time.monotonic() + 300
                 while not (folder / ".s.PGSQL.6433").exists():
                     assert process.poll() is None, (folder / "log").read_text()
                     assert time.monotonic() < end

@@ -67,9 +67,8 @@ def test_what_cannot_be_looked_at_ends_the_run_and_names_who_has_it(
     table: Database, statement: str, declared: dict[str, Any]
 ) -> None:
     with open_transaction(table, statement):
-        begin = time.monotonic()
+        # It ends while the other transaction is still open.
         done = table.optimise(check=True, lock_budget=0.5, lock_timeout=0.2, **declared)
-        assert time.monotonic() - begin < 10
     assert (done.failed, done.changed, done.result["sqlstate"]) == (True, False, "55P03")
     assert "could not be looked at" in done.msg
     assert "the blocker" in done.msg
@@ -126,7 +125,7 @@ def test_a_worker_that_does_not_yield_ends_a_build_and_is_named() -> None:
             db.execute("ALTER TABLE t SET (autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1)")
             db.execute("INSERT INTO t SELECT n, n FROM generate_series(1, 20000) n; DELETE FROM t WHERE a % 2 = 0")
             query = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'autovacuum: VACUUM%public.t%'"
-            end = time.monotonic() + 60
+            end = time.monotonic() + 300
             while not db.rows(query):
                 assert time.monotonic() < end
                 time.sleep(0.05)

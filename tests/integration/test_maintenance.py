@@ -155,7 +155,6 @@ def test_a_refresh_of_a_deployment_is_not_waited_for(db: Database, host: JobHost
         run = host.run(db, "run_maintenance", "daily", **wait)
         cursor.execute("COMMIT")
     assert "SKIPPED REFRESH public.summary" in run.output, run.output
-    assert steps(host)["REFRESH public.summary"]["seconds"] < 1
     assert time.monotonic() - begin > 3
 
 
@@ -323,9 +322,7 @@ def test_a_rebuild_is_not_begun_beside_a_transaction_that_is_open_for_long(db: D
     script.write_text(script.read_text().replace("OLD = 60", "OLD = 0"))
     with holding(db, "SELECT 'kept open'"):
         time.sleep(1)
-        begin = time.monotonic()
         run = host.run(db, "run_maintenance", "weekly", MAINTENANCE_BLOAT_PERCENT="70")
-        assert time.monotonic() - begin < 10
     failed(run, "not begun, as it would wait for transactions", "the application", "DONE    Indexes that are INVALID")
     assert invalid(db) == []
     succeeded(host.run(db, "run_maintenance", "weekly", MAINTENANCE_BLOAT_PERCENT="70"))
@@ -592,20 +589,18 @@ def test_a_client_writes_through_a_day_and_a_week_of_maintenance(db: Database, h
     db.execute("DELETE FROM logs WHERE id % 5 <> 0")
     insert = "INSERT INTO logs (message) VALUES (md5(random()::text))"
     client = Latencies(db, lambda cursor: cursor.execute(insert))
-    with client.working():
-        time.sleep(2)
-        idle = client.percentiles()
+    # Who has waited for a lock for a second: one that shuts writers out is held as long as its step.
+    waits: list[tuple[Any, ...]] = []
+    query = (
+        "SELECT a.query, pg_blocking_pids(l.pid) FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
+        " WHERE NOT l.granted AND l.waitstart < clock_timestamp() - interval '1 second'"
+        " AND a.query LIKE 'INSERT INTO logs%'"
+    )
+    watch = Latencies(db, lambda cursor: cursor.execute(query) or waits.extend(cursor.fetchall()), pause=0.2)
+    with client.working(), watch.working():
         for job in ("daily", "weekly"):
-            begin = time.monotonic()
             succeeded(host.run(db, "run_maintenance", job, MAINTENANCE_BLOAT_PERCENT="30"))
-            seconds, under = time.monotonic() - begin, client.percentiles()
-            print(  # noqa: T201 - a figure for whoever runs it
-                f"{job}, {seconds:.1f} s: an insert took {idle[50]:.2f} ms idle and {under[50]:.2f} ms meanwhile (p50),"
-                f" {idle[99]:.2f} ms and {under[99]:.2f} ms (p99)"
-            )
-            # No insert has waited for a job: a lock that shuts writers out is held as long as its step.
-            assert under[99] < 1000 * seconds / 2
-    assert client.errors == []
+    assert (client.errors, watch.errors, waits) == ([], [], [])
     assert "REINDEX public.logs_message" in steps(host)
     assert invalid(db) == []
 

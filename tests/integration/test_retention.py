@@ -7,10 +7,7 @@ import contextlib
 import csv
 import gzip
 import hashlib
-import itertools
 import json
-import statistics
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -552,9 +549,7 @@ def test_a_torn_archive_is_kept_up_to_its_last_whole_batch(logs: Database, host:
 def test_a_signal_ends_a_run_after_what_it_is_at(logs: Database, host: JobHost) -> None:
     run = host.start(logs, "run_retention", RETENTION_REST="30")
     until(lambda: count(logs) < 1000)
-    begin = time.monotonic()
     done = run.terminate()
-    assert time.monotonic() - begin < 5
     assert (done.code, "stopped by a signal" in done.output) == (1, True), done.output
     (state, rows), *_ = audit(logs)
     assert (state, rows) == ("stopped", 1000 - count(logs))
@@ -769,66 +764,30 @@ def watched_lag(db: Database) -> Iterator[list[int]]:
     assert watch.errors == []
 
 
-def resting(client: Latencies) -> float:
-    """Return the client's p99 in ms over two seconds without retention."""
-    time.sleep(2)
-    return client.percentiles()[99]
-
-
-def measured(db: Database, host: JobHost, rows: int) -> float:
-    """Delete half of so many rows under a writing client on a primary with a standby, in eight runs by turns with none.
-
-    What else the machine does falls on both, so that the ratio of the client's times is retention's doing: returned is
-    how many times the idle p99 is p99 under retention.
-    """
-    turns = 8
-    insert = "INSERT INTO logs (at, message) VALUES (now(), repeat('m', 100))"
-    db.execute(LOGS)
-    db.execute(
+@pytest.mark.faults
+def test_many_rows_go_under_a_writing_client(durable: Database, host: JobHost) -> None:
+    rows, runs = 200_000, 4
+    durable.execute(LOGS)
+    durable.execute(
         "INSERT INTO logs (at, message) SELECT now() - n * interval '60 days' / %s, repeat('m', 100)"
         " FROM generate_series(1, %s) n",
         (rows, rows),
     )
-    db.execute("VACUUM ANALYZE logs")
-    db.execute("CHECKPOINT")
+    durable.execute("VACUUM ANALYZE logs")
     settings = {"RETENTION_BATCH_ROWS": "1000", "RETENTION_REST": "2", "RETENTION_MOST_PERCENT": "60"}
     # With room for the rows that come of age meanwhile.
-    cap = str(rows // 2 // turns + 100)
-    idle, under, seconds = [], [], 0.0
-    with standby_of(db.server) as standby:
-        wait_for_replay(db.server, standby, 600)
-        client = Latencies(db, lambda cursor: cursor.execute(insert))
-        with client.working(), watched_lag(db) as lag:
-            for _ in range(turns):
-                idle.append(resting(client))
-                begin = time.monotonic()
-                succeeded(host.run(db, "run_retention", RETENTION_MOST_ROWS=cap, **settings))
-                seconds += time.monotonic() - begin
-                under.append(client.percentiles()[99])
-            idle.append(resting(client))
-        with contextlib.closing(standby.connect(db.name)) as connection, connection.cursor() as cursor:
+    cap = str(rows // 2 // runs + 100)
+    client = Latencies(
+        durable, lambda cursor: cursor.execute("INSERT INTO logs (at, message) VALUES (now(), repeat('m', 100))")
+    )
+    with standby_of(durable.server) as standby:
+        wait_for_replay(durable.server, standby, 600)
+        with client.working(), watched_lag(durable) as lag:
+            for _ in range(runs):
+                succeeded(host.run(durable, "run_retention", RETENTION_MOST_ROWS=cap, **settings))
+        with contextlib.closing(standby.connect(durable.name)) as connection, connection.cursor() as cursor:
             old = "SELECT NOT EXISTS (SELECT FROM logs WHERE at < (SELECT min(cutoff) FROM retention.retention_run)"
             until(lambda: cursor.execute(f"{old}::timestamptz)") or cursor.fetchone()[0], 120)
     assert client.errors == []
-    deleted = db.value("SELECT sum(rows_deleted)::int FROM retention.retention_run")
-    # Each run beside the rest before it and the one after it: what the machine does meanwhile is in both.
-    around = [(before + after) / 2 for before, after in itertools.pairwise(idle)]
-    ratio = statistics.median(one / other for one, other in zip(under, around, strict=True))
-    print(  # noqa: T201 - a figure for whoever runs it
-        f"{deleted} rows in {seconds:.1f} s ({deleted / seconds:.0f} rows/s), replica at most {max(lag) / 2**20:.1f}"
-        f" MB behind; p99 of a client's insert {statistics.median(idle):.2f} ms idle, {statistics.median(under):.2f} ms"
-        f" under retention, {ratio:.1f} times"
-    )
-    assert deleted >= rows // 2
+    assert durable.value("SELECT sum(rows_deleted)::int FROM retention.retention_run") >= rows // 2
     assert max(lag) < 100 * 2**20
-    return ratio
-
-
-@pytest.mark.faults
-def test_many_rows_go_under_a_writing_client(durable: Database, host: JobHost) -> None:
-    measured(durable, host, 200_000)
-
-
-@pytest.mark.faults
-def test_two_million_rows_go_under_a_writing_client(durable: Database, host: JobHost) -> None:
-    assert measured(durable, host, 4_000_000) <= 3

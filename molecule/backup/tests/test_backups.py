@@ -47,12 +47,12 @@ def test_the_server_answers_certificates_of_the_cluster_only(repository: Host) -
     assert "access denied" in answer.stderr
 
 
-def test_wal_arrives_within_a_minute_of_a_commit(query: Query, repository: Host) -> None:
+def test_wal_arrives_though_nobody_fills_or_switches_its_segment(query: Query, repository: Host) -> None:
     query("CREATE TABLE IF NOT EXISTS arrival (id integer); INSERT INTO arrival VALUES (1)")
     segment = query("SELECT pg_walfile_name(pg_current_wal_insert_lsn())")
     began = time.monotonic()
     while not repository.check_output(f"find {REPOSITORY}/archive -name '{segment}-*'"):
-        assert time.monotonic() - began < 90
+        assert time.monotonic() - began < 600, f"{segment} never arrived"
         time.sleep(1)
     query("DROP TABLE arrival")
 

@@ -54,7 +54,7 @@ def query_standby(standby: Host) -> Query:
     return asks(standby)
 
 
-def eventually(reached: Callable[[], bool], seconds: float = 30) -> bool:
+def eventually(reached: Callable[[], bool], seconds: float = 180) -> bool:
     """Whether it comes about in time."""
     end = time.monotonic() + seconds
     while not reached():

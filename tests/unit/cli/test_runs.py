@@ -136,7 +136,7 @@ def test_ctrl_c_stops_and_says_where_each_host_was(local: Environment) -> None:
     )
     events = local.state / "runs"
     while not any("Sleep" in path.read_text() for path in events.glob("*/events.jsonl")):
-        assert time.monotonic() - began < 60
+        assert time.monotonic() - began < 500
         assert process.poll() is None
         time.sleep(0.2)
     time.sleep(1)
