@@ -109,9 +109,10 @@ _bench-mldb:
 report: _setup ## write a page on how the lab does, to .lab/health/lab.html
 	@lab/stage 'The page' $(LAB) playbooks/report_health.yml
 
-docs: _setup ## write the variable tables of the roles' READMEs, the alert rules of the checks, and their page
+docs: _setup ## write the variable tables of the roles' READMEs, the alert rules of the checks, their page, and their levels
 	@python -m mltrading_db.role_readme
 	@python -m mltrading_db.alerts
+	@python -m mltrading_db.health.levels
 
 lab-hosts: _setup ## create the lab's hosts that are missing, and nothing else (LAB_DEBIAN=bookworm or trixie, LAB_NAME=lab)
 	@lab/stage 'Docker Engine' lab/docker

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
@@ -34,8 +36,10 @@ FROM_FILES = {
     "backups",
     "drills",
     "bloat",
+    "damaged_backups",
     "disk",
     "certificates",
+    "pooler",
     "backup_age",
     "dump_age",
     "drill_age",
@@ -62,6 +66,8 @@ class Host:
     server: Server
     root: Path
     settings: dict[str, Any] = field(default_factory=dict)
+    # For how long the server runs, as the ratios take it.
+    up: str = "1 day"
 
     def write(self, path: str, text: str, age: float = 0) -> None:
         """Write a file below the root, as old as said."""
@@ -78,12 +84,27 @@ class Host:
             "data": str(self.server.data),
             **self.settings,
         }
-        engine = {"settings": settings, "levels": levels or {}, "checks": ENGINE + (checks or [])}
+        engine = {"settings": settings, "levels": levels or {}, "checks": self.engine() + (checks or [])}
         self.write("etc/mltrading-db/health.d/postgresql_health.json", json.dumps(engine))
         trading = {"database": "app", "role": "reading", "checks": TRADING_CHECKS}
         self.write("etc/mltrading-db/health.d/mltrading.json", json.dumps(trading))
         for folder in ("health", "metrics_health"):
             (self.root / "var/lib/mltrading-db" / folder).mkdir(parents=True, exist_ok=True)
+
+    def engine(self) -> list[dict[str, Any]]:
+        """The engine's checks, for which the server was started a day ago."""
+        found = []
+        for check in ENGINE:
+            text = (ROLE / f"jobs/sql/health/{check['name']}.sql").read_text() if "probe" not in check else ""
+            if "pg_postmaster_start_time()" in text and check["name"].endswith("_hit_ratio"):
+                self.write(
+                    f"{check['name']}.sql",
+                    text.replace("pg_postmaster_start_time()", f"(now() - '{self.up}'::interval)"),
+                )
+                found.append(check | {"query": str(self.root / f"{check['name']}.sql")})
+            else:
+                found.append(check)
+        return found
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run the command."""
@@ -298,7 +319,7 @@ def pages_read(host: Host) -> Iterator[None]:
     host.sql("CREATE TABLE read AS SELECT i FROM generate_series(1, 20000) AS i; CREATE INDEX ON read (i)")
     host.sql("SET enable_seqscan = off; SET enable_bitmapscan = off; SELECT sum(i) FROM read WHERE i < 20000")
     host.sql("SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off; "
-             "SELECT count(*) FROM generate_series(1, 5000) AS g(n) JOIN read ON i = n")  # fmt: skip
+             "SELECT count(*) FROM generate_series(1, 20000) AS g(n) JOIN read ON i = n")  # fmt: skip
     time.sleep(0.2)
     yield
     host.sql("DROP TABLE read")
@@ -314,6 +335,76 @@ def slow_statement(host: Host) -> Iterator[None]:
                 cursor.execute("SELECT pg_sleep(%s)", [seconds])
     yield
     host.sql("SELECT pg_stat_statements_reset()", "postgres")
+
+
+@contextlib.contextmanager
+def half_dropped(host: Host) -> Iterator[None]:
+    """A database whose DROP DATABASE was interrupted."""
+    host.sql("CREATE DATABASE half_dropped", "postgres")
+    host.sql("UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'half_dropped'", "postgres")
+    yield
+    host.sql("UPDATE pg_database SET datconnlimit = -1 WHERE datname = 'half_dropped'", "postgres")
+    host.sql("DROP DATABASE half_dropped", "postgres")
+
+
+def overridden(*statements: str) -> Fake:
+    """A server with a file of the roles, and settings that something else says too."""
+
+    @contextlib.contextmanager
+    def made(host: Host) -> Iterator[None]:
+        configuration, folder = host.server.data / "postgresql.conf", host.server.data / "conf.d"
+        before = configuration.read_text()
+        folder.mkdir()
+        declared = "#\n# Ansible managed\n#\nwork_mem = '7MB'\narchive_timeout = '60s'\n"
+        (folder / "20-pgbackrest.conf").write_text(declared)
+        configuration.write_text(f"{before}\ninclude_dir = 'conf.d'\n")
+        for path in (folder, folder / "20-pgbackrest.conf"):
+            shutil.chown(path, configuration.owner(), configuration.group())
+        for statement in ["SELECT 1", *statements]:
+            host.sql(statement, "postgres")
+        yield
+        host.sql("ALTER SYSTEM RESET ALL", "postgres")
+        configuration.write_text(before)
+        shutil.rmtree(folder)
+        host.sql("SELECT pg_reload_conf()", "postgres")
+
+    return made
+
+
+def pooler_says(text: str, age: float = 0) -> Fake:
+    """What the job that asks the pooler has written last."""
+
+    @contextlib.contextmanager
+    def made(host: Host) -> Iterator[None]:
+        host.job("pgbouncer_metrics", "* * * * *", age=3600)
+        host.write("var/lib/mltrading-db/metrics_pgbouncer/pgbouncer.prom", text, age=age)
+        yield
+
+    return made
+
+
+UP = '# TYPE pgbouncer_up gauge\npgbouncer_up 1\npgbouncer_database_up{database="app"} 1\n'
+ONE_DATABASE_DOWN = UP + 'pgbouncer_database_up{database="app_ro"} 0\n'
+
+
+def repository_with(*backups: tuple[str, int, bool]) -> Fake:
+    """A repository whose backups ended then, with an error or without one."""
+
+    @contextlib.contextmanager
+    def made(host: Host) -> Iterator[None]:
+        host.job("backup_full")
+        found = [
+            {"label": label, "error": error, "timestamp": {"start": stop, "stop": stop}}
+            for label, stop, error in backups
+        ]
+        host.write("bin/pgbackrest", f"#!/bin/sh\necho '{json.dumps([{'backup': found}])}'\n")
+        (host.root / "bin/pgbackrest").chmod(0o755)
+        path = os.environ["PATH"]
+        os.environ["PATH"] = f"{host.root / 'bin'}:{path}"
+        yield
+        os.environ["PATH"] = path
+
+    return made
 
 
 def certificate(days: int) -> Fake:
@@ -397,6 +488,22 @@ CASES: list[tuple[str, Fake, dict[str, Any] | None, str]] = [
     ("pending_restart", NOT_YET, None, "ok"),
     ("pending_restart", lambda host: settings_changed(host, 1), None, "warning"),
     ("pending_restart", lambda host: settings_changed(host, 11), None, "critical"),
+    ("overridden_settings", NOT_YET, None, "ok"),
+    ("overridden_settings", overridden(), None, "ok"),
+    ("overridden_settings", overridden("ALTER SYSTEM SET work_mem = '7MB'"), None, "warning"),
+    ("overridden_settings", overridden("ALTER SYSTEM SET archive_timeout = '0'"), None, "critical"),
+    ("half_dropped_databases", NOT_YET, None, "ok"),
+    ("half_dropped_databases", half_dropped, None, "warning"),
+    ("half_dropped_databases", half_dropped, {"critical": 0}, "critical"),
+    ("pooler", NOT_YET, None, "not_configured"),
+    ("pooler", pooler_says(UP), None, "ok"),
+    ("pooler", pooler_says(UP.replace("up 1", "up 0")), {"critical": 1}, "warning"),
+    ("pooler", pooler_says("pgbouncer_up 0\n"), None, "critical"),
+    ("pooler", pooler_says(ONE_DATABASE_DOWN), None, "critical"),
+    ("pooler", pooler_says(UP, age=240), None, "unknown"),
+    ("damaged_backups", repository_with(("old", 1, False)), None, "ok"),
+    ("damaged_backups", repository_with(("old", 1, True), ("new", 2, False)), None, "warning"),
+    ("damaged_backups", repository_with(("old", 1, False), ("new", 2, True)), None, "critical"),
     ("certificates", certificate(400), None, "ok"),
     ("certificates", certificate(20), None, "warning"),
     ("certificates", certificate(3), None, "critical"),
@@ -417,12 +524,15 @@ CASES: list[tuple[str, Fake, dict[str, Any] | None, str]] = [
     ("backup_age", job("backup_diff", last_success=ago(hours=3)), None, "ok"),
     ("backup_age", job("backup_full", last_success=ago(hours=30)), None, "warning"),
     ("backup_age", job("backup_full", age=4 * 86400, last_success=None), None, "critical"),
+    ("backup_age", job("backup_full", age=300, last_success=None), None, "no_data"),
     ("dump_age", job("dump", last_success=ago(hours=3)), None, "ok"),
     ("dump_age", job("dump", last_success=ago(hours=30)), None, "warning"),
     ("dump_age", job("dump", last_success=ago(days=3)), None, "critical"),
     ("drill_age", job("drill_restore", last_success=ago(days=3)), None, "ok"),
     ("drill_age", job("drill_restore", last_success=ago(days=9)), None, "warning"),
     ("drill_age", job("drill_restore", last_success=ago(days=16)), None, "critical"),
+    ("dump_age", job("dump"), None, "no_data"),
+    ("drill_age", job("drill_restore"), None, "no_data"),
     ("job_failures", job("dump", last_success=ago(hours=3)), None, "ok"),
     ("job_failures", job("dump", state="failed", consecutive_failures=1), None, "warning"),
     ("job_failures", job("dump", state="running", consecutive_failures=0, pid=2**22 + 1), None, "warning"),
@@ -481,7 +591,10 @@ def test_the_check_says_what_is_so(
         report = host.report("--check", name)
     check = report["checks"][0]
     assert check["state"] == state, check
-    assert report["exit_code"] == {"ok": 0, "not_configured": 0, "warning": 1, "critical": 2, "unknown": 3}[state]
+    assert (
+        report["exit_code"]
+        == {"ok": 0, "not_configured": 0, "no_data": 0, "warning": 1, "critical": 2, "unknown": 3}[state]
+    )
 
 
 def test_every_check_with_levels_is_seen_in_each_state() -> None:
@@ -502,6 +615,7 @@ def test_the_subject_that_a_host_has_not_is_not_configured_and_no_alarm(host: Ho
     absent = {
         "certificates", "replication_links", "replication_lag_bytes", "replication_lag_seconds", "slot_retained",
         "slot_room", "backup_age", "dump_age", "drill_age", "job_failures", "job_overdue", "partitions", "bloat",
+        "pooler", "damaged_backups",
     }  # fmt: skip
     assert {name for name, state in states.items() if state == "not_configured"} == absent
     assert {name for name, state in states.items() if state == "no_data"} == {
@@ -517,7 +631,8 @@ def test_a_person_can_run_the_query_by_psql(host: Host, path: Path) -> None:
     copy.chmod(0o644)
     database = "postgres" if path.stem == "slow_statements" else "app"
     where = ["-h", str(host.server.home), "-p", str(host.server.port), "-U", "postgres", "-d", database]
-    host.server.run("psql", "-XqAt", "-v", "ON_ERROR_STOP=1", *where, "-c", "SET ROLE monitor", "-f", str(copy))
+    role = next((check.get("role") for check in ENGINE if check["name"] == path.stem), None) or "monitor"
+    host.server.run("psql", "-XqAt", "-v", "ON_ERROR_STOP=1", *where, "-c", f"SET ROLE {role}", "-f", str(copy))
 
 
 def test_every_query_says_what_it_is_and_where_it_is_from() -> None:
@@ -531,7 +646,7 @@ def test_what_cannot_run_is_unknown(host: Host) -> None:
     host.settings["role"] = "nobody_of_this_name"
     host.configure()
     states = host.states()
-    asked_as_it = {check["name"] for check in ENGINE} - FROM_FILES | {"certificates"}
+    asked_as_it = {check["name"] for check in ENGINE if "role" not in check} - FROM_FILES | {"certificates"}
     assert {name for name, state in states.items() if state == "unknown"} == asked_as_it
 
 
@@ -667,16 +782,11 @@ def test_a_database_that_cannot_be_asked_is_unknown_by_its_name(host: Host) -> N
 
 
 def test_a_database_that_lets_nobody_in_hides_no_other(host: Host) -> None:
-    host.sql("CREATE DATABASE half_dropped", "postgres")
-    host.sql("UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'half_dropped'", "postgres")
-    try:
+    with half_dropped(host):
         assert host.states("--check", "dead_rows", "--check", "table_sizes") == {
             "dead_rows": "ok",
             "table_sizes": "info",
         }
-    finally:
-        host.sql("UPDATE pg_database SET datconnlimit = -1 WHERE datname = 'half_dropped'", "postgres")
-        host.sql("DROP DATABASE half_dropped", "postgres")
 
 
 def test_a_host_without_a_server_has_its_files_looked_at(host: Host) -> None:
@@ -976,3 +1086,115 @@ def test_the_last_drill_is_told_by_what_it_measured(host: Host) -> None:
     host.write("var/lib/mltrading-db/metrics/drill_restore_result.prom", text, age=3600)
     drill = host.report("--check", "drills")["checks"][0]["rows"][0]
     assert (drill["ok"], drill["recovery_point_seconds"], drill["recovery_time_seconds"]) == (True, 31.5, 42.0)
+
+
+def test_a_ratio_is_not_judged_while_the_server_fills_its_memory(host: Host) -> None:
+    host.up = "20 min"
+    host.configure({"table_hit_ratio": {"critical": 101}})
+    host.report("--check", "table_hit_ratio")
+    with pages_read(host):
+        check = host.report("--check", "table_hit_ratio")["checks"][0]
+    assert (check["state"], check["rows"][0]["detail"]) == ("no_data", "the server was started 20 min ago")
+
+
+def test_a_ratio_of_a_few_reads_is_none(host: Host) -> None:
+    host.configure({"table_hit_ratio": {"critical": 101}})
+    host.report("--check", "table_hit_ratio")
+    # 40 MB, read once, as by a dump.
+    host.sql(
+        "CREATE TABLE large AS SELECT i, repeat('x', 1000) AS x FROM generate_series(1, 40000) AS i; ANALYZE large"
+    )
+    try:
+        host.sql("SELECT sum(length(x)) FROM large")
+        time.sleep(0.2)
+        check = host.report("--check", "table_hit_ratio")["checks"][0]
+    finally:
+        host.sql("DROP TABLE large")
+    assert check["state"] == "no_data"
+    assert check["rows"][0]["detail"].endswith(" needed")
+
+
+def test_what_never_was_is_said_to_be_never(host: Host) -> None:
+    host.job("dump", age=900)
+    host.job("drill_restore", age=9 * 86400)
+    checks = {check["name"]: check for check in host.report("--check", "dump_age", "--check", "drill_age")["checks"]}
+    assert checks["dump_age"]["shown"] == checks["drill_age"]["shown"] == "never"
+    assert checks["dump_age"]["text"] == "dump: never, scheduled 15 min ago"
+    assert (checks["drill_age"]["state"], checks["drill_age"]["value"]) == ("warning", None)
+
+
+def test_a_schedule_is_read_in_the_time_of_the_host(host: Host) -> None:
+    # A daily job that ran an hour ago, when it was due; the job that asks has TZ=UTC.
+    started = datetime.now(UTC).astimezone(ZoneInfo("America/New_York")) - timedelta(hours=1)
+    host.job("dump", f"{started.minute} {started.hour} * * *", state="ok", age=3600)
+    host.write("etc/localtime", "")
+    shutil.copy("/usr/share/zoneinfo/America/New_York", host.root / "etc/localtime")
+    check = json.loads(host.run("--json", "--check", "job_overdue", TZ="UTC").stdout)["checks"][0]
+    assert check["state"] == "ok", check
+
+
+def test_a_text_in_partition_bounds_is_no_date(host: Host) -> None:
+    host.sql("CREATE TABLE by_text (t text NOT NULL) PARTITION BY RANGE (t)")
+    host.sql("CREATE TABLE by_text_1 PARTITION OF by_text FOR VALUES FROM ('2025-01-01') TO ('2025-99-99 no date')")
+    host.sql("CREATE DOMAIN day AS date; CREATE TABLE by_day (d day NOT NULL) PARTITION BY RANGE (d)")
+    host.sql("CREATE TABLE by_day_1 PARTITION OF by_day FOR VALUES FROM (MINVALUE) TO ('12000-01-01')")
+    try:
+        check = host.report("--check", "partitions")["checks"][0]
+    finally:
+        host.sql("DROP TABLE by_text, by_day; DROP DOMAIN day")
+    assert (check["state"], [row["item"] for row in check["rows"]]) == ("ok", ["app by_day"])
+
+
+def test_bytes_that_are_no_text_hide_nothing(host: Host) -> None:
+    host.sql("CREATE DATABASE raw ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0", "postgres")
+    try:
+        connection = host.server.connect("raw", client_encoding="SQL_ASCII")
+        with contextlib.closing(connection), connection.cursor() as cursor:
+            cursor.execute(b'CREATE TABLE "prix_\xe9" ()')
+            cursor.execute(b'SELECT 1 AS "prix_\xe9"')
+        with contextlib.closing(host.server.connect("raw", client_encoding="UTF8")) as other:
+            other.cursor().execute('CREATE TABLE "prix_\u00e9" ()')
+        checks = {
+            check["name"]: check
+            for check in host.report("--check", "table_sizes", "--check", "slow_statements")["checks"]
+        }
+        assert checks["slow_statements"]["state"] in ("ok", "no_data"), checks["slow_statements"]
+        assert checks["table_sizes"]["state"] == "info"
+        assert {row["database"] for row in checks["table_sizes"]["rows"]} == {"app", "raw"}
+    finally:
+        host.sql("DROP DATABASE raw", "postgres")
+        host.sql("SELECT pg_stat_statements_reset()", "postgres")
+
+
+def test_a_series_is_told_once(host: Host) -> None:
+    path = host.root / "twice.sql"
+    path.write_text("SELECT 'receiver' AS item, n AS value FROM generate_series(1, 2) AS n")
+    host.configure(
+        checks=[
+            {
+                "name": "twice",
+                "title": "Twice",
+                "unit": "count",
+                "warning": 5,
+                "critical": 9,
+                "record": True,
+                "query": str(path),
+            }
+        ]
+    )
+    assert host.run("--metrics").returncode == host.run("--record").returncode == 0
+    said = (host.root / "var/lib/mltrading-db/metrics_health/health.prom").read_text().splitlines()
+    assert [line for line in said if "twice" in line and "value" in line] == [
+        'mltrading_health_value{check="twice",item="receiver"} 2'
+    ]
+    names = [line.rsplit(" ", 1)[0] for line in said if not line.startswith("#")]
+    assert len(names) == len(set(names))
+    assert host.report("--history")["history"][-1]["values"]["twice"] == {"receiver": 2}
+
+
+def test_the_schedules_and_the_role_are_told(host: Host) -> None:
+    host.job("dump")
+    assert host.run("--metrics").returncode == 0
+    said = (host.root / "var/lib/mltrading-db/metrics_health/health.prom").read_text()
+    assert 'mltrading_job_scheduled{job="dump"} 1\n' in said
+    assert "\nmltrading_server_writes 1\n" in said

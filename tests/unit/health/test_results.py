@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from example import ENGINE, ROOT, TRADING
 from health_checks import Check, ConfigurationError, Result, judged, level, shown, worst
-from health_files import next_due
 from health_plans import deviations
+from health_schedules import next_due
+
+from mltrading_db.health import levels
 
 UPWARDS = Check("up", "Up", unit="%", warning=80, critical=90)
 DOWNWARDS = Check("down", "Down", unit="%", warning=95, critical=90, below=True)
@@ -118,18 +121,45 @@ def test_critical_outranks_unknown_and_that_a_warning(states: list[str], state: 
 )
 def test_a_schedule_is_due_when_cron_says(schedule: str, due: str) -> None:
     after = datetime.fromisoformat("2026-11-24 10:00:30+00:00")
-    found = next_due(schedule, after)
+    found = next_due(schedule, after, UTC)
     assert found is not None
     assert found.strftime("%Y-%m-%d %H:%M") == due
 
 
+@pytest.mark.parametrize(
+    ("schedule", "after", "due"),
+    [
+        pytest.param("15 2 * * *", "2026-01-10 08:00", "2026-01-11 07:15", id="in winter"),
+        pytest.param("15 2 * * *", "2026-03-07 07:15", "2026-03-08 07:00", id="left out: as soon as the clock changed"),
+        pytest.param("15 2 * * *", "2026-03-08 07:00", "2026-03-09 06:15", id="made up for once"),
+        pytest.param("30 * * * *", "2026-03-08 06:30", "2026-03-08 07:30", id="hourly, over the hour that is left out"),
+        pytest.param("*/20 2 * * *", "2026-03-08 05:00", "2026-03-09 06:00", id="with a star: not made up for"),
+        pytest.param("15 1 * * *", "2026-10-31 12:00", "2026-11-01 05:15", id="twice on the clock: the first time"),
+        pytest.param("15 1 * * *", "2026-11-01 05:15", "2026-11-02 06:15", id="and not the second"),
+        pytest.param("15 * * * *", "2026-11-01 05:15", "2026-11-01 06:15", id="hourly, in the hour that comes twice"),
+        pytest.param("30 3 * * *", "2026-10-31 08:00", "2026-11-01 08:30", id="later in that night"),
+    ],
+)
+def test_a_schedule_goes_by_the_clock_of_its_zone(schedule: str, after: str, due: str) -> None:
+    found = next_due(schedule, datetime.fromisoformat(f"{after}:00+00:00"), ZoneInfo("America/New_York"))
+    assert found is not None
+    assert found.astimezone(UTC).strftime("%Y-%m-%d %H:%M") == due
+
+
 def test_a_schedule_that_never_comes_is_due_never() -> None:
-    assert next_due("0 0 30 2 *", datetime.fromisoformat("2026-11-24 10:00+00:00")) is None
+    assert next_due("0 0 30 2 *", datetime.fromisoformat("2026-11-24 10:00+00:00"), UTC) is None
 
 
 def test_the_documentation_has_every_check() -> None:
     page = (ROOT / "docs/operations/health.md").read_text()
     assert [check["name"] for check in ENGINE + TRADING if f"`{check['name']}`" not in page] == []
+
+
+def test_the_levels_of_the_documentation_are_those_of_the_checks() -> None:
+    assert levels.page(ROOT) == (ROOT / levels.PAGE).read_text()
+    assert levels.table(
+        [{"name": "x", "title": "X", "unit": "days", "warning": 30, "critical": "7d", "below": True}]
+    ) == ("| check | warning | critical | of what |\n|---|---|---|---|\n| `x` | < 30 days | < 7 d | X |\n")
 
 
 def plan(node: str, pages: int, **more: Any) -> dict[str, Any]:

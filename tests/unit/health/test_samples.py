@@ -15,8 +15,8 @@ Rows = list[dict[str, Any]]
 
 
 def pages(hits: int, reads: int, item: str = "app") -> Rows:
-    """A database's counters."""
-    return [{"database": item, "item": item, "hits": hits, "reads": reads}]
+    """The counters of a database that ten thousand reads say something of, on a server that runs for days."""
+    return [{"database": item, "item": item, "hits": hits, "reads": reads, "uptime": 10**6, "enough_reads": 0}]
 
 
 def calls(count: int, total_ms: float) -> Rows:
@@ -28,9 +28,9 @@ def calls(count: int, total_ms: float) -> Rows:
     ("rows", "seen", "value"),
     [
         pytest.param(pages(9_500, 10_000), None, None, id="no sample yet"),
-        pytest.param(pages(1_000_900, 1_001_000), [1_000_000, 1_000_000], 90.0, id="the last hour alone"),
-        pytest.param(pages(1_000_900, 1_000_900), [1_000_000, 1_000_000], None, id="too few reads"),
-        pytest.param(pages(1_900, 2_000), [1_000_000, 1_000_000], 95.0, id="after a reset"),
+        pytest.param(pages(1_009_000, 1_010_000), [1_000_000, 1_000_000], 90.0, id="the last hour alone"),
+        pytest.param(pages(1_000_900, 1_009_900), [1_000_000, 1_000_000], None, id="too few reads"),
+        pytest.param(pages(19_000, 20_000), [1_000_000, 1_000_000], 95.0, id="after a reset"),
     ],
 )
 def test_the_hit_ratio_is_that_of_the_last_hour(rows: Rows, seen: list[int] | None, value: float | None) -> None:
@@ -39,8 +39,22 @@ def test_the_hit_ratio_is_that_of_the_last_hour(rows: Rows, seen: list[int] | No
 
 
 def test_a_database_that_is_new_is_compared_with_nought() -> None:
-    found, _ = hit_ratio(pages(1_000, 2_000, "new"), [{"time": 0, "seen": {"app": [1, 1]}}], 60)
+    found, _ = hit_ratio(pages(10_000, 20_000, "new"), [{"time": 0, "seen": {"app": [1, 1]}}], 60)
     assert found[0]["value"] == 50
+
+
+@pytest.mark.parametrize(
+    ("uptime", "enough", "value"),
+    [
+        pytest.param(3_000, 0, None, id="the server's memory fills"),
+        pytest.param(7_300, 0, None, id="the sample is of the first hour"),
+        pytest.param(8_000, 0, 50.0, id="warm"),
+        pytest.param(8_000, 20_001, None, id="each page was read less than a few times"),
+    ],
+)
+def test_a_cold_server_and_a_walk_through_all_pages_say_nothing(uptime: int, enough: int, value: float | None) -> None:
+    rows = [pages(10_000, 20_000)[0] | {"uptime": uptime, "enough_reads": enough}]
+    assert hit_ratio(rows, [{"time": 6_000, "seen": {"app": [0, 0]}}], 10_000)[0][0]["value"] == value
 
 
 @pytest.mark.parametrize(
@@ -121,7 +135,7 @@ def test_an_alarm_ends_when_its_cause_is_an_hour_old(clock: list[float], tmp_pat
         clock[0] = 60.0 * minute
         # For half an hour nothing is found in memory.
         bad = min(max(minute - 60, 0), 30)
-        values.append(sampled(CHECK, pages(1000 * (minute - bad), 1000 * minute))[0]["value"])
+        values.append(sampled(CHECK, pages(10_000 * (minute - bad), 10_000 * minute))[0]["value"])
     assert values[0] is None
     assert min(value for value in values if value is not None) < 60
     assert values[-1] == 100
@@ -133,14 +147,14 @@ def test_an_alarm_ends_when_its_cause_is_an_hour_old(clock: list[float], tmp_pat
 def test_a_sample_that_is_too_old_or_cut_short_is_none(clock: list[float], tmp_path: Path) -> None:
     sampled(CHECK, pages(0, 0))
     clock[0] = OLDEST + 1
-    assert sampled(CHECK, pages(0, 9000))[0]["value"] is None
+    assert sampled(CHECK, pages(0, 90_000))[0]["value"] is None
     (tmp_path / "health/sample_table_hit_ratio.json").write_text("[{")
-    assert sampled(CHECK, pages(0, 9000))[0]["value"] is None
+    assert sampled(CHECK, pages(0, 90_000))[0]["value"] is None
 
 
 def test_what_cannot_be_kept_is_told(clock: list[float], tmp_path: Path) -> None:
     (tmp_path / "health").rmdir()
-    assert sampled(CHECK, pages(0, 9000))[0]["detail"] == "the first sample"
+    assert sampled(CHECK, pages(0, 90_000))[0]["detail"] == "the first sample"
     assert clock == [0.0]
 
 

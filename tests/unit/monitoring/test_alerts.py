@@ -42,6 +42,8 @@ WELL: Series = {
     'pg_up{instance="db1"}': f"1x{LONG}",
     'pgbouncer_up{instance="db1"}': f"1x{LONG}",
     'pgbouncer_timestamp_seconds{instance="db1"}': NOW,
+    'pgbouncer_database_up{instance="db1", database="mltrading"}': f"1x{LONG}",
+    'mltrading_server_writes{instance="db1"}': f"1x{LONG}",
     'pgbouncer_pools_client_maxwait_seconds{instance="db1", database="mltrading", user="app"}': f"0x{LONG}",
     'mltrading_health_timestamp_seconds{instance="db1"}': NOW,
     'mltrading_job_running{instance="db1", job="dump"}': f"1x{LONG}",
@@ -49,6 +51,8 @@ WELL: Series = {
     'mltrading_job_time_limit_seconds{instance="db1", job="dump"}': f"600x{LONG}",
     'mltrading_job_not_my_role{instance="db1", job="dump"}': f"1x{LONG}",
     'mltrading_job_not_my_role{instance="db2", job="dump"}': f"0x{LONG}",
+    'mltrading_job_scheduled{instance="db1", job="dump"}': f"1x{LONG}",
+    'mltrading_job_scheduled{instance="db2", job="dump"}': f"1x{LONG}",
     'node_textfile_scrape_error{instance="db1"}': f"0x{LONG}",
     'alertmanager_notifications_failed_total{instance="backup1", integration="email"}': f"3x{LONG}",
     'prometheus_notifications_errors_total{instance="backup1"}': f"3x{LONG}",
@@ -87,6 +91,26 @@ BY_HAND: dict[str, list[tuple[str, Series]]] = {
     ],
     "PostgresqlDownAbsent warning": [("the exporter does not say", without("pg_up"))],
     "PoolerDown critical": [("it does not answer", WELL | {'pgbouncer_up{instance="db1"}': f"0x{LONG}"})],
+    "PoolerDatabaseDown critical": [
+        ("of reads", WELL | {'pgbouncer_database_up{instance="db1", database="mltrading_ro"}': f"0x{LONG}"}),
+    ],
+    "PoolerDatabaseDownAbsent warning": [("none is told", without("pgbouncer_database_up"))],
+    "NoPrimary critical": [
+        ("a standby alone", WELL | {'mltrading_server_writes{instance="db1"}': f"0x{LONG}"}),
+    ],
+    "TwoPrimaries critical": [
+        ("two say so", WELL | {
+            'mltrading_server_writes{instance="db2"}': f"1x{LONG}",
+            'mltrading_health_timestamp_seconds{instance="db2"}': NOW}),
+    ],
+    "TwoPrimariesAbsent warning": [
+        ("a server does not say", WELL | {'up{job="node", instance="db2", server="yes"}': f"1x{LONG}",
+                                          'up{job="postgresql", instance="db2"}': f"1x{LONG}",
+                                          'node_textfile_scrape_error{instance="db2"}': f"0x{LONG}",
+                                          'mltrading_health_timestamp_seconds{instance="db2"}': NOW,
+                                          'pg_up{instance="db2"}': f"1x{LONG}"} | {
+            f'mltrading_health_state{{check="{check["name"]}", instance="db2"}}': f"0x{LONG}" for check in CHECKS}),
+    ],
     "PoolerDownAbsent warning": [
         ("nobody asks it", without("pgbouncer")),
         ("nobody asks it any more", WELL | {'pgbouncer_timestamp_seconds{instance="db1"}': OLD}),
@@ -158,6 +182,32 @@ CASES = {
     for what, series in cases
 }
 ALWAYS = "Watchdog none"
+# By what is so: all the alerts that fire together, or none.
+TOGETHER: dict[str, tuple[list[str], Series]] = {
+    "well": ([], WELL),
+    "JobRunsNowhere: a host that was rebuilt has the job, and has not run it yet": (
+        [], without('mltrading_job_not_my_role{instance="db2"'),
+    ),
+    "the host of the primary is gone": (
+        ["HostDown critical", "NoPrimary critical"],
+        {'up{job="node", instance="db1", checks="yes", server="yes"}': f"0x{LONG}",
+         'up{job="node", instance="db2", server="yes"}': f"1x{LONG}",
+         'up{job="postgresql", instance="db2"}': f"1x{LONG}",
+         **{series.replace("db1", "db2"): WELL[series] for series in WELL if "health" in series or "pg_up" in series
+            or "textfile" in series or ("dump" in series and "db1" in series)},
+         'mltrading_server_writes{instance="db2"}': f"0x{LONG}",
+         'mltrading_job_not_my_role{instance="db2", job="dump"}': f"0x{LONG}",
+         **{series: WELL[series] for series in WELL if "backup1" in series}},
+    ),
+    "the checks are silent, and what they said last is not taken for now": (
+        ["HealthSilent critical"], WELL | {'mltrading_health_timestamp_seconds{instance="db1"}': OLD},
+    ),
+    "the pooler is not asked any more, and what it said last is not taken for now": (
+        ["PoolerDownAbsent warning"],
+        WELL | {'pgbouncer_timestamp_seconds{instance="db1"}': OLD, 'pgbouncer_up{instance="db1"}': f"0x{LONG}",
+                'pgbouncer_database_up{instance="db1", database="mltrading"}': f"0x{LONG}"},
+    ),
+}  # fmt: skip
 
 
 @cache
@@ -195,7 +245,7 @@ def cases_of(said: str, *, failed: bool) -> dict[str, str]:
 def wrong(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What promtool says of every case that is not as expected, by its name."""
     tests = [promtool_test(name, series, [alert]) for name, (alert, series) in CASES.items()]
-    tests.append(promtool_test("well", WELL, []))
+    tests += [promtool_test(name, series, firing) for name, (firing, series) in TOGETHER.items()]
     file = tmp_path_factory.mktemp("alerts") / "tests.yml"
     # JSON is YAML too, and written in a hundredth of the time.
     file.write_text(
@@ -215,8 +265,9 @@ def test_a_failure_whose_case_is_not_recognized_is_one() -> None:
         cases_of("rules.yml: does not parse", failed=True)
 
 
-def test_a_host_that_is_well_raises_no_alert(wrong: dict[str, str]) -> None:
-    assert wrong.get("well") is None
+@pytest.mark.parametrize("case", TOGETHER)
+def test_these_alerts_fire_together(wrong: dict[str, str], case: str) -> None:
+    assert wrong.get(case) is None
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -238,6 +289,7 @@ def test_every_level_of_a_check_has_an_alert_and_so_has_its_absence() -> None:
 # What needs no rule for its absence, and why.
 WITHOUT_ABSENCE = {
     "HostDown": "its own expression has absent(), and a target without a sample has up == 0",
+    "NoPrimary": "its own expression has absent()",
     "HealthSilent": "its own expression fires where the checks have never run",
     "HealthUnknown": "each check's own Absent rule asks for the same series",
     "Watchdog": "it is asked of nothing; whoever receives it notices its absence",

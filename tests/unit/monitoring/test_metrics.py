@@ -84,17 +84,29 @@ def test_the_pools_are_told(pooler: ModuleType) -> None:
     # The console's totals are of type numeric.
     stats = dict.fromkeys(pooler.ASKED["STATS"][1], Decimal(2_500_000)) | {"database": "mltrading"}
     databases = dict.fromkeys(pooler.ASKED["DATABASES"][1], 25) | {"name": "mltrading", "host": None}
-    text = pooler.exposition({"POOLS": [POOL], "STATS": [stats], "DATABASES": [databases]}, 17.5)
+    text = pooler.exposition(
+        {"POOLS": [POOL], "STATS": [stats], "DATABASES": [databases]}, {"mltrading": "", "ro": "no\n host"}, 17.5
+    )
     assert "pgbouncer_up 1\n" in text
     assert "pgbouncer_timestamp_seconds 17\n" in text
+    assert 'pgbouncer_database_up{database="mltrading"} 1\npgbouncer_database_up{database="ro"} 0\n' in text
+    assert "# reason ro: no host\n" in text
     assert 'pgbouncer_pools_client_maxwait_seconds{database="mltrading",user="app"} 7\n' in text
     assert 'pgbouncer_stats_queries_duration_seconds_total{database="mltrading"} 2.5\n' in text
     assert 'pgbouncer_databases_pool_size{name="mltrading",host=""} 25\n' in text
     assert linted(text) == ""
 
 
+def test_a_name_is_told_once_and_with_its_quotes(pooler: ModuleType) -> None:
+    text = pooler.exposition({"POOLS": [POOL | {"user": 'a"b'}] * 2, "STATS": [], "DATABASES": []}, {}, 17.5)
+    assert 'pgbouncer_pools_client_active_connections{database="mltrading",user="a\\"b"} 6\n' in text
+    assert linted(text) == ""
+
+
 def test_a_pooler_that_does_not_answer_is_down_and_nothing_else_is_said(pooler: ModuleType) -> None:
-    assert [line for line in pooler.exposition({}, 17.5).splitlines() if not line.startswith("#")] == [
+    assert [
+        line for line in pooler.exposition({}, {"pgbouncer": "gone"}, 17.5).splitlines() if not line.startswith("#")
+    ] == [
         "pgbouncer_up 0",
         "pgbouncer_timestamp_seconds 17",
     ]

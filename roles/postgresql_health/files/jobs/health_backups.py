@@ -7,7 +7,7 @@ import subprocess
 from datetime import UTC, datetime
 from typing import Any
 
-from health_checks import ROOT, STATE, Check, Rows
+from health_checks import ROOT, STATE, Check, Rows, row
 from health_server import Server
 
 JOBS = {
@@ -55,6 +55,19 @@ def backups(_check: Check, _server: Server, _settings: dict[str, Any]) -> Rows:
     if not JOBS["backups"].exists():
         return []
     return sorted(map(of_backup, known()), key=lambda row: str(row["started"]), reverse=True)[:MOST]
+
+
+def damaged_backups(_check: Check, _server: Server, _settings: dict[str, Any]) -> Rows:
+    """The backups that pgBackRest flags, as it found damaged pages in them: 2 where no good one is newer, else 1."""
+    if not JOBS["backups"].exists():
+        return []
+    found = known()
+    newest = max((one["timestamp"]["stop"] for one in found if not one.get("error")), default=0)
+    return [
+        row(one["label"], 1 if one["timestamp"]["stop"] < newest else 2,
+            "pgBackRest found damaged pages, so that nothing restores it")
+        for one in found if one.get("error")
+    ] or [row("backups", 0, f"{len(found)} without an error")]  # fmt: skip
 
 
 def drills(_check: Check, _server: Server, _settings: dict[str, Any]) -> Rows:

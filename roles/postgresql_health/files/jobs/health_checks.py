@@ -112,13 +112,19 @@ class Result:
             return "Nobody knows how this is. Mend what keeps the check from running, and look again."
         return self.check.do or "Mend what it says."
 
+    @property
+    def shown(self) -> str:
+        """The value that decided, as a person says it; what never was is `never`."""
+        said = self.rows[0].get("shown") if self.rows else None
+        return str(said) if said else shown(self.value, self.check.unit)
+
     def as_json(self) -> dict[str, Any]:
         """The result as other programs read it."""
         check = self.check
         return {
             "name": check.name, "title": check.title, "unit": check.unit, "warning": check.warning,
             "critical": check.critical, "below": check.below, "do": self.advice, "state": self.state, "text": self.text,
-            "value": self.value, "shown": shown(self.value, check.unit), "ms": round(1000 * self.seconds, 1),
+            "value": self.value, "shown": self.shown, "ms": round(1000 * self.seconds, 1),
             "rows": list(self.rows),
         }  # fmt: skip
 
@@ -218,7 +224,7 @@ def judged(check: Check, found: list[dict[str, Any]], *, as_of: str = "") -> Res
     others = sum(one["state"] == first["state"] for one in rows[1:]) if first["state"] in RANKS[:3] else 0
     more = f", and {others} more" if others else ""
     text = f"{where}{shown(first['value'], check.unit)}{detail}{more}{as_of}"
-    if first["value"] is None and first["state"] in RANKS[:3]:
+    if first["value"] is None and (first["state"] in RANKS[:3] or "shown" in first):
         text = f"{where}{first['detail']}{more}{as_of}"
     # Where every row is quiet there is nothing to alarm about.
     state = "ok" if first["state"] == "info" else first["state"]

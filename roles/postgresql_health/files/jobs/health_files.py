@@ -6,26 +6,21 @@ import glob
 import json
 import os
 import time
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from health_backups import CONFIGURATION, backups, drills, newest_kept
+from health_backups import CONFIGURATION, backups, damaged_backups, drills, newest_kept
 from health_certificates import certificates
-from health_checks import ROOT, STATE, Check, Rows, row
+from health_checks import ROOT, STATE, Check, Rows, row, shown
+from health_pooler import pooler
+from health_schedules import host_zone, next_due
 from health_server import NO_ANSWER, Server
 
 CRON = ROOT / "etc/cron.d"
 PREFIX = "mltrading-db-"
-# How far ahead a job's next time is looked for: beyond a month, for monthly ones.
-DAYS_AHEAD = 40
 # A week, and time for the job to be late.
 OLDEST_BLOAT = 9 * 86400
-FIELDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
-MONTHS = dict(
-    zip(("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), range(1, 13), strict=True)
-)
-WEEKDAYS = dict(zip(("sun", "mon", "tue", "wed", "thu", "fri", "sat"), range(7), strict=True))
 
 
 def stamp(text: str | None) -> float | None:
@@ -71,9 +66,10 @@ def missing(name: str) -> dict[str, Any]:
 
 
 def job_age(check: Check, _server: Server, settings: dict[str, Any]) -> Rows:
-    """How long ago one of the check's jobs last did its work; never is as long ago as the first schedule was written.
+    """How long ago one of the check's jobs last did its work.
 
-    An expected job that has no schedule is a row of its own. Of backups, what counts is still in the repository.
+    Never is no age: it has no data as long as the schedule is younger than the levels, and is bad from then on. An
+    expected job that has no schedule is a row of its own. Of backups, what counts is still in the repository.
     """
     successes, schedules, gone = [], [], []
     for name in check.jobs:
@@ -88,7 +84,7 @@ def job_age(check: Check, _server: Server, settings: dict[str, Any]) -> Rows:
         if success:
             successes.append((success, name))
         else:
-            schedules.append((schedule.stat().st_mtime, f"{name} has not succeeded yet"))
+            schedules.append(schedule.stat().st_mtime)
     if not successes and not schedules:
         return gone
     item = ", ".join(check.jobs)
@@ -97,49 +93,28 @@ def job_age(check: Check, _server: Server, settings: dict[str, Any]) -> Rows:
         if kept is None:
             return [row(item, None, "the repository has none any more") | {"state": "critical"}, *gone]
         successes = [min(kept, max(successes))]
-    since, detail = max(successes) if successes else min(schedules)
+    if not successes:
+        return [never(check, item, max(0, time.time() - min(schedules))), *gone]
+    since, detail = max(successes)
     return [row(item, max(0, round(time.time() - since)), detail), *gone]
 
 
-def numbers(text: str, low: int, high: int, names: dict[str, int]) -> set[int]:
-    """The values that one field of a schedule stands for (crontab(5))."""
-    found: set[int] = set()
-    for part in text.lower().split(","):
-        values, _, step = part.partition("/")
-        first, _, last = values.partition("-")
-        if values == "*":
-            begin, end = low, high
-        else:
-            begin = names.get(first, 0) if first in names else int(first)
-            end = names[last] if last in names else int(last) if last else (high if step else begin)
-        found |= set(range(begin, end + 1, int(step or 1)))
-    return found
+def never(check: Check, item: str, age: float) -> dict[str, Any]:
+    """The row of jobs that have not succeeded since their schedule was written, so many seconds ago."""
+    state = check.state_of(age)
+    said = f"never, scheduled {shown(round(age), 'seconds')} ago"
+    return row(item, None, said) | {"state": "no_data" if state == "ok" else state, "shown": "never"}
 
 
-def next_due(schedule: str, after: datetime) -> datetime | None:
-    """When a schedule is due next, in the host's time. Of day and weekday, either is enough where both are set."""
-    fields = schedule.split()
-    names: list[dict[str, int]] = [{}, {}, {}, MONTHS, WEEKDAYS]
-    minutes, hours, days, months, weekdays = (
-        numbers(field, *limits, known) for field, limits, known in zip(fields, FIELDS, names, strict=True)
-    )
-    weekdays = {day % 7 for day in weekdays}
-    either = not fields[2].startswith("*") and not fields[4].startswith("*")
-    for ahead in range(DAYS_AHEAD):
-        day = after + timedelta(days=ahead)
-        of_month, of_week = day.day in days, day.isoweekday() % 7 in weekdays
-        if day.month not in months or not (of_month or of_week if either else of_month and of_week):
-            continue
-        times = (day.replace(hour=hour, minute=minute, second=0, microsecond=0) for hour in hours for minute in minutes)
-        later = [moment for moment in times if moment > after]
-        if later:
-            return min(later)
-    return None
+def scheduled() -> list[str]:
+    """The jobs that cron starts on this host."""
+    return sorted(path.name.removeprefix(PREFIX) for path in CRON.glob(f"{PREFIX}*"))
 
 
 def job_overdue(_check: Check, _server: Server, settings: dict[str, Any]) -> Rows:
     """For how long each job should have started and has not; one that runs is not late, one without a schedule is."""
     found = [missing(name) for name in settings["jobs"] if not (CRON / f"{PREFIX}{name}").exists()]
+    zone = host_zone()
     for path in sorted(CRON.glob(f"{PREFIX}*")):
         name = path.name.removeprefix(PREFIX)
         line = next(line for line in path.read_text(encoding="utf-8").splitlines() if " root " in line)
@@ -151,7 +126,7 @@ def job_overdue(_check: Check, _server: Server, settings: dict[str, Any]) -> Row
         )
         # A schedule that was written after it was due has missed nothing.
         since = max(stamp(status["started"]) or 0.0, path.stat().st_mtime)
-        due = next_due(line.partition(" root ")[0], datetime.fromtimestamp(since).astimezone())
+        due = next_due(line.partition(" root ")[0], datetime.fromtimestamp(since, UTC), zone)
         runs = status["state"] == "running" and not killed(status)
         late = 0 if due is None or runs else max(0, round(time.time() - due.timestamp()))
         found.append(row(name, late, f"last started {status['started']}" if status["started"] else "has not run yet"))
@@ -210,6 +185,6 @@ def bloat(_check: Check, _server: Server, _settings: dict[str, Any]) -> Rows:
 
 # By the names that checks.yml has.
 PROBES = {
-    "backups": backups, "bloat": bloat, "certificates": certificates, "disk": disk, "drills": drills,
-    "job_age": job_age, "job_failures": job_failures, "job_overdue": job_overdue,
+    "backups": backups, "bloat": bloat, "certificates": certificates, "damaged_backups": damaged_backups, "disk": disk,
+    "drills": drills, "job_age": job_age, "job_failures": job_failures, "job_overdue": job_overdue, "pooler": pooler,
 }  # fmt: skip

@@ -19,8 +19,11 @@ POINTS = 360
 
 def sample(when: float, state: str, results: list[Result]) -> dict[str, Any]:
     """The values of one run: {"time", "state", "values": {check: {item: value}}}."""
+    # Of several rows of one item, as two receivers of one name, the worst, which comes first.
     values = {
-        result.check.name: {str(row["item"]): row["value"] for row in result.rows[:ITEMS] if row["value"] is not None}
+        result.check.name: {
+            str(row["item"]): row["value"] for row in reversed(result.rows[:ITEMS]) if row["value"] is not None
+        }
         for result in results
         if result.check.record and result.rows
     }

@@ -19,7 +19,9 @@ from health_checks import STATE, Check, Rows
 # which one is none any more, as when no job ran.
 WINDOW, APART, OLDEST = 3600, 300, 2 * 3600
 # Fewer reads, and fewer calls of a statement, say nothing; nor do so few bytes of WAL, which an idle server writes.
-READS, CALLS, IDLE_WAL = 1000, 20, 65536
+READS, CALLS, IDLE_WAL = 10_000, 20, 65536
+# In the first hour of a server its memory is filled: what it reads then is no sample.
+WARM = 3600
 
 Sample = dict[str, Any]
 
@@ -36,14 +38,23 @@ def minutes(seconds: float) -> str:
 
 
 def hit_ratio(rows: Rows, kept: list[Sample], now: float) -> tuple[Rows, Sample]:
-    """The share of pages that were found in memory since the oldest sample."""
+    """The share of pages that were found in memory since the oldest sample of a server that is warm."""
     seen = {row["item"]: [row["hits"], row["reads"]] for row in rows}
+    uptime = min((row["uptime"] for row in rows), default=0)
+    # What was counted before the server's last start, and in the hour after it, says nothing of it.
+    kept = [one for one in kept if uptime >= WARM and one["time"] >= now - uptime + WARM]
     found = []
     for row in rows:
         before = kept[0]["seen"].get(row["item"], [0, 0]) if kept else seen[row["item"]]
         hits, reads = grown(seen[row["item"]], before)
-        said = f"{reads} reads {minutes(now - kept[0]['time'])}" if kept else "the first sample"
-        value = round(100 * hits / reads, 1) if reads >= READS else None
+        enough = max(READS, row["enough_reads"])
+        value = round(100 * hits / reads, 1) if reads >= enough else None
+        if uptime < WARM:
+            said = f"the server was started {round(uptime / 60)} min ago"
+        elif kept:
+            said = f"{reads} reads {minutes(now - kept[0]['time'])}" + (f", {enough} needed" if value is None else "")
+        else:
+            said = "the first sample"
         found.append({"database": row["database"], "item": row["item"], "value": value, "detail": said})
     return found, {"seen": seen}
 

@@ -16,6 +16,8 @@ QUERIES = Path(__file__).resolve().parent / "sql" / "health"
 GUARDS = "SET LOCAL statement_timeout = %s; SET LOCAL lock_timeout = '500ms'; SET LOCAL TimeZone = 'UTC'"
 # How a server fails to answer.
 NO_ANSWER = (psycopg2.Error, ConnectionError)
+# Bytes that are no text in the encoding that is asked for: a database in SQL_ASCII takes any.
+NO_TEXT = (psycopg2.errors.CharacterNotInRepertoire, psycopg2.errors.UntranslatableCharacter)
 
 
 def plain(value: Any) -> Any:
@@ -43,7 +45,7 @@ class Server:
             try:
                 connection = psycopg2.connect(
                     host=self.settings["host"], port=self.settings["port"], user=self.settings["user"],
-                    dbname=database, connect_timeout=5, application_name="health",
+                    dbname=database, connect_timeout=5, application_name="health", client_encoding="UTF8",
                 )  # fmt: skip
             except psycopg2.OperationalError as error:
                 if database == "postgres":
@@ -54,13 +56,31 @@ class Server:
         return self.connections[database]
 
     def ask(self, query: str, database: str = "postgres", role: str = "", timeout: str = "") -> list[dict[str, Any]]:
-        """The rows of a query, asked read only as a role that may do no more than it needs."""
+        """The rows of a query, asked read only as a role that may do no more than it needs.
+
+        Where names or statements are no text in UTF-8, a second attempt takes the names of a database in SQL_ASCII byte
+        by byte, and has the query leave texts of statements out (health.statement_text).
+        """
+        asked = (query, role or self.settings["role"], timeout or self.settings["timeout"])
         connection = self.connection(database)
         try:
+            return self._ask(connection, *asked)
+        except NO_TEXT:
+            if connection.get_parameter_status("server_encoding") == "SQL_ASCII":
+                connection.set_client_encoding("LATIN1")
+            return self._ask(connection, *asked, statement_text="off")
+
+    def _ask(
+        self, connection: Any, query: str, role: str, timeout: str, statement_text: str = "on"
+    ) -> list[dict[str, Any]]:
+        try:
             with connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
-                cursor.execute(GUARDS, [timeout or self.settings["timeout"]])
-                cursor.execute("SELECT set_config('role', %s, true)", [role or self.settings["role"]])
-                cursor.execute("SELECT set_config('health.standbys', %s, true)", [",".join(self.settings["standbys"])])
+                cursor.execute(GUARDS, [timeout])
+                cursor.execute("SELECT set_config('role', %s, true)", [role])
+                cursor.execute(
+                    "SELECT set_config('health.standbys', %s, true), set_config('health.statement_text', %s, true)",
+                    [",".join(self.settings["standbys"]), statement_text],
+                )
                 cursor.execute(query)
                 return [{name: plain(value) for name, value in one.items()} for one in cursor.fetchall()]
         finally:

@@ -1,4 +1,5 @@
--- How many days the last partition of each table that is partitioned by time reaches into the future.
+-- How many days the last partition of each table that is partitioned by time reaches into the future. A key of another
+-- type may have bounds that only look like dates.
 -- Source: ours, from pg_inherits and the bounds of the partitions.
 SELECT
     item,
@@ -7,13 +8,19 @@ SELECT
 FROM (
     SELECT
         p.partrelid::regclass::text AS item,
-        substring(
-            pg_get_expr(c.relpartbound, c.oid) FROM 'TO \(''(\d{4}-\d\d-\d\d[^'']*)''\)'
-        )::timestamptz AS upper_bound
+        CASE
+            WHEN coalesce(nullif(t.typbasetype, 0), t.oid)
+                IN ('date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype)
+                THEN substring(
+                    pg_get_expr(c.relpartbound, c.oid) FROM 'TO \(''(\d{4,}-\d\d-\d\d[^'']*)''\)'
+                )::timestamptz
+        END AS upper_bound
     FROM pg_partitioned_table AS p
+    INNER JOIN pg_attribute AS a ON p.partrelid = a.attrelid AND p.partattrs[0] = a.attnum
+    INNER JOIN pg_type AS t ON a.atttypid = t.oid
     INNER JOIN pg_inherits AS h ON p.partrelid = h.inhparent
     INNER JOIN pg_class AS c ON h.inhrelid = c.oid
-    WHERE p.partstrat = 'r'
+    WHERE p.partstrat = 'r' AND p.partnatts = 1
 ) AS bounds
 WHERE upper_bound IS NOT NULL
 GROUP BY item
