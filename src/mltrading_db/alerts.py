@@ -6,6 +6,7 @@ A check is judged on its host, by levels that are said once. Its alert asks for 
 
 from __future__ import annotations
 
+import re
 import sys
 import textwrap
 from pathlib import Path
@@ -30,6 +31,8 @@ SHOWN = {
     "days": "{{ $value | humanize }} days",
     "count": "{{ $value }}",
 }
+# The environment's name, where a command has it.
+ENVIRONMENT = "{{ $externalLabels.environment }}"
 ABSENT = """\
 No host, or not every host that should, says how it is: the same as a check that cannot run. See HealthSilent and
 HostDown first; then `health --check NAME` on the host that the alert names. For `BackupAge`, `DumpAge` and `DrillAge`
@@ -64,7 +67,7 @@ def state_rule(check: dict[str, Any], severity: str, state: int) -> dict[str, An
         "labels": {"severity": severity},
         "annotations": {
             "summary": f"{{{{ $labels.instance }}}}: {check['title']}: {SHOWN[check['unit']]}",
-            "description": " ".join(check["do"].split()),
+            "description": re.sub(r"\bENV\b", lambda _: ENVIRONMENT, " ".join(check["do"].split())),
             "runbook": anchor(camel(name)),
         },
     }
@@ -115,7 +118,8 @@ def section(rules: list[dict[str, Any]]) -> str:
     _, _, meaning = first["annotations"]["summary"].partition(": ")
     title = meaning.partition(": {{")[0]
     states = " and ".join(f"{rule['labels']['severity']} after {rule.get('for', '0s')}" for rule in rules)
-    text = textwrap.fill(first["annotations"]["description"], WIDTH, break_on_hyphens=False, break_long_words=False)
+    said = first["annotations"]["description"].replace(ENVIRONMENT, "ENV")
+    text = textwrap.fill(said, WIDTH, break_on_hyphens=False, break_long_words=False)
     return f"\n## {first['alert']}\n\n{title}: {states}.\n\n{text}\n"
 
 

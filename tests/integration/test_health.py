@@ -1119,7 +1119,7 @@ def test_what_never_was_is_said_to_be_never(host: Host) -> None:
     host.job("drill_restore", age=9 * 86400)
     checks = {check["name"]: check for check in host.report("--check", "dump_age", "--check", "drill_age")["checks"]}
     assert checks["dump_age"]["shown"] == checks["drill_age"]["shown"] == "never"
-    assert checks["dump_age"]["text"] == "dump: never, scheduled 15 min ago"
+    assert checks["dump_age"]["text"].startswith("dump: never, scheduled 15")
     assert (checks["drill_age"]["state"], checks["drill_age"]["value"]) == ("warning", None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +13,11 @@ Row = dict[str, Any]
 EXIT_CODES = {"ok": 0, "warning": 1, "critical": 2, "unknown": 3}
 # What needs a person, the worst first.
 PROBLEMS = ("critical", "unknown", "warning")
+# What other problems follow from, the most important first: nobody can write, nobody gets in, nobody knows.
+CAUSES = ("primaries", "pooler", "server", "host")
+# The command that does what a playbook does, which knows the inventory and its vault.
+PLAYBOOK = re.compile(r"playbooks/(\w+)\.yml")
+COMMANDS = {"check_health": "health {}", "partition_table": "partition {} TABLE", "promote_replica": "promote {} HOST"}
 
 
 @dataclass(frozen=True)
@@ -25,10 +31,23 @@ class Problem:
     text: str
     do: str
 
+    @property
+    def cause(self) -> bool:
+        """Whether other problems may follow from it."""
+        return self.name in CAUSES and self.state in ("critical", "unknown")
+
+    @property
+    def rank(self) -> tuple[bool, int, int]:
+        """Where it stands: causes by what they cost, then the others by their states."""
+        return not self.cause, CAUSES.index(self.name) if self.cause else 0, PROBLEMS.index(self.state)
+
 
 @dataclass(frozen=True)
 class Host:
-    """What one host answered. `role` is primary, standby, no server or unknown; a silent one has a `problem`."""
+    """What one host answered. `role` is primary, standby, no server or unknown; a silent one has a `problem`.
+
+    Of a silent one the inventory says whether it has a `server`; `unreachable`, nobody got there at all.
+    """
 
     name: str
     state: str
@@ -36,6 +55,8 @@ class Host:
     version: str = ""
     time: int = 0
     problem: str = ""
+    server: bool = True
+    unreachable: bool = False
     checks: tuple[Check, ...] = ()
     history: tuple[dict[str, Any], ...] = ()
     query_report: str = ""
@@ -79,9 +100,39 @@ class Environment:
         primaries = [host.name for host in self.hosts if host.role == "primary"]
         if len(primaries) > 1:
             return f"{len(primaries)} servers take writes: {', '.join(primaries)}"
-        silent = [host for host in self.hosts if host.role == "unknown"]
-        standbys = [host for host in self.hosts if host.role == "standby"]
-        return "no server takes writes" if standbys and not primaries and not silent else ""
+        servers = [host for host in self.hosts if host.server and host.role != "no server"]
+        if primaries or not servers:
+            return ""
+        said = {"standby": "is a standby", "unknown": "does not answer"}
+        of_each = ", ".join(
+            f"{'the server of ' if host.role == 'unknown' and not host.problem else ''}{host.name} {said[host.role]}"
+            for host in servers
+        )
+        return f"no server takes writes: {of_each}"
+
+    def writes_again(self) -> str:
+        """What to do so that one server takes writes, with the commands."""
+        if sum(host.role == "primary" for host in self.hosts) > 1:
+            return (
+                "Stop one before their data differ further, and make it a standby of the other: "
+                f"mldb promote {self.name} HOST --rejoin. See docs/operations/promote_replica.md."
+            )
+        lost = [host.name for host in self.hosts if host.role == "unknown" and host.server]
+        said = f"Bring back {' or '.join(lost)}. " if lost else ""
+        standby = next((host.name for host in self.hosts if host.role == "standby"), "")
+        if standby:
+            command = f"mldb promote {self.name} {standby} --unplanned{self.without_silent()} --confirm {standby}"
+            return f"{said}Where the primary is lost, a standby takes its place: {command}"
+        return f"{said}See docs/operations/restore_backup.md and docs/operations/rebuild_host.md for one that is lost."
+
+    def without_silent(self, but: str = "") -> str:
+        """The option that leaves out the hosts which cannot be reached."""
+        gone = [f"!{host.name}" for host in self.hosts if host.problem and host.name != but]
+        return f" --limit '{':'.join(gone)}'" if gone else ""
+
+    def complete(self, do: str) -> str:
+        """What to do, with each playbook as the command that knows the inventory and its vault."""
+        return PLAYBOOK.sub(lambda found: "mldb " + COMMANDS.get(found[1], "apply {}").format(self.name), do)
 
     def check_names(self) -> dict[str, str]:
         """The title of each check by its name, in the order of the hosts' own lists."""
@@ -104,32 +155,34 @@ class Environment:
             key = (one.name, one.state, one.text)
             same = found.get(key)
             found[key] = one if same is None else replace(same, host=f"{same.host}, {one.host}")
-        return sorted(found.values(), key=lambda problem: PROBLEMS.index(problem.state))
+        return sorted(found.values(), key=lambda problem: problem.rank)
 
     def _problems(self) -> Iterator[Problem]:
+        if self.primaries_wrong():
+            hosts = [host.name for host in self.hosts if host.server and host.role != "no server"]
+            text, do = self.primaries_wrong(), self.writes_again()
+            yield Problem(", ".join(hosts), "critical", "primaries", "One server takes writes", text, do)
         for name, hosts in self.jobs_of_nobody().items():
             text = f"{name}: each of its hosts leaves it to another one"
             do = (
-                "Bring back the primary or the standby that it is for, and run it there (dbjob NAME). Where there is "
-                "no standby, the primary can make the dump: postgresql_dump_runs_on."
+                f"Bring back the primary or the standby that it is for, and run it there (dbjob {name}). Where there "
+                "is no standby, the primary can make the dump: postgresql_dump_runs_on."
             )
             yield Problem(", ".join(hosts), "critical", "job_of_nobody", "A job that no host runs", text, do)
-        if self.primaries_wrong():
-            hosts = [host.name for host in self.hosts if host.role in ("primary", "standby")]
-            do = (
-                "Of two primaries stop one before their data differ further; docs/operations/promote_replica.md has "
-                "how one becomes a standby again, and how a standby becomes the primary."
-            )
-            yield Problem(
-                ", ".join(hosts), "critical", "primaries", "One server takes writes", self.primaries_wrong(), do
-            )
         for host in self.hosts:
             if host.problem:
-                do = "See whether the host runs and can be reached; playbooks/site.yml installs what a new one lacks."
-                yield Problem(host.name, "unknown", "host", "The host answers", host.problem, do)
+                yield Problem(host.name, host.state, "host", "The host answers", host.problem, self.reaches(host))
             for check in host.checks:
                 if check["state"] in PROBLEMS:
-                    yield Problem(host.name, check["state"], check["name"], check["title"], check["text"], check["do"])
+                    do = self.complete(check["do"])
+                    yield Problem(host.name, check["state"], check["name"], check["title"], check["text"], do)
+
+    def reaches(self, host: Host) -> str:
+        """What to do about a host that did not answer."""
+        if not host.unreachable:
+            return f"Install what it lacks: mldb apply {self.name} --limit {host.name}"
+        command = f"mldb rebuild {self.name} {host.name}{self.without_silent(host.name)} --confirm {host.name}"
+        return f"See whether it runs, and whether SSH reaches it. One that is lost is built anew: {command}"
 
 
 def read(answers: dict[str, Any]) -> Environment:
@@ -141,13 +194,18 @@ def host(name: str, answer: dict[str, Any]) -> Host:
     """One host from its answer; one that did not is unknown."""
     if "problem" in answer:
         lines = str(answer["problem"]).strip().splitlines()
-        return Host(name, "unknown", problem=lines[0] if lines else "no answer")
+        said, server = lines[0] if lines else "no answer", answer.get("server", True)
+        # Whoever works with the system needs a server or a pooler; of any other host nobody knows how it is.
+        state = "critical" if server or answer.get("pooler") else "unknown"
+        unreachable = answer.get("unreachable", False)
+        return Host(name, state, problem=said, server=server, unreachable=unreachable)
     return Host(
         name,
         answer["state"],
         answer["role"],
         answer["version"],
         answer["time"],
+        server=answer["role"] != "no server",
         checks=tuple(answer["checks"]),
         history=tuple(answer["history"]),
         query_report=answer.get("query_report", ""),

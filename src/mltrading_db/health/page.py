@@ -16,7 +16,8 @@ from mltrading_db.health.answers import PROBLEMS, Environment, Host, Row
 
 # Commands and paths in what there is to do.
 CODE = re.compile(
-    r"(health --check \w+|dbjob \w+|(?:playbooks|docs)/[\w/]+\.\w+|/(?:etc|var)/[\w./-]*\w|pg_\w+\(\w*\))"
+    r"(mldb \w+ [\w-]+(?: [\w.-]+(?= --))?(?: --[\w-]+(?: (?:&#39;[^&]*&#39;|[\w.-]*\w))?)*"
+    r"|health --check \w+|dbjob \w+|(?:playbooks|docs)/[\w/]+\.\w+|/(?:etc|var)/[\w./-]*\w|pg_\w+\(\w*\))"
 )
 MOST_INDEXES, MOST_LINES = 14, 6
 # What is told at a glance, by check; and what is told of each host.
@@ -27,6 +28,8 @@ GLANCE = {
 }  # fmt: skip
 OF_HOST = {"connections": "connections", "disk": "disk"}
 ORDER = ("critical", "unknown", "warning", "ok")
+# What an age says of something that never was.
+NEVER = "never"
 STANDBY_PREFIX = "replica_"
 WORDS = {"not_configured": "not configured", "no_data": "no data", "info": "info"}
 
@@ -89,6 +92,8 @@ def over_time(hosts: list[Host], name: str, title: str, caption: str) -> Picture
         state = "The job health_history has not collected any value yet."
         if check is not None and check["state"] == "not_configured":
             state = "Not configured on these hosts."
+        elif check is not None and check["shown"] == NEVER:
+            state = "There was none yet."
         return drawn(title, caption, None, state)
     picture = charts.lines(title, found, check["unit"], check["warning"], below=check["below"])
     return drawn(title, caption, picture, "")
@@ -187,14 +192,18 @@ def glance(environment: Environment) -> list[dict[str, str]]:
     """The numbers to begin with: of each check the worst that a host says; what no host has is left out."""
     found = []
     for name, title in GLANCE.items():
-        checks = [check for host in environment.hosts if (check := host.check(name)) and check["state"] in ORDER]
+        answers = (host.check(name) for host in environment.hosts)
+        checks = [check for check in answers if check and (check["state"] in ORDER or check["shown"] == NEVER)]
         if checks:
             least = min if checks[0]["below"] else max
-            rank = min(ORDER.index(check["state"]) for check in checks)
+            # What never was, and is not late yet, comes before what is well.
+            ranks = [*ORDER[:3], "no_data", *ORDER[3:]]
+            rank = min(ranks.index(check["state"]) for check in checks)
             worst = least(
-                (check for check in checks if ORDER.index(check["state"]) == rank), key=lambda one: one["value"] or 0
+                (check for check in checks if ranks.index(check["state"]) == rank), key=lambda one: one["value"] or 0
             )
-            value = "?" if worst["state"] == "unknown" else "none" if worst["value"] is None else worst["shown"]
+            missing = worst["value"] is None and worst["shown"] != NEVER
+            value = "?" if worst["state"] == "unknown" else "none" if missing else worst["shown"]
             found.append({"title": title, "shown": value, "state": worst["state"], "text": worst["text"]})
     return found
 

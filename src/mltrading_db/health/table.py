@@ -22,7 +22,7 @@ def cell(host: Host, name: str) -> Text:
         return Text("" if check is None else "?")
     state = check["state"]
     if state in WORDS:
-        return Text(WORDS[state], style="dim")
+        return Text("never" if check["shown"] == "never" else WORDS[state], style="dim")
     value = "ok" if check["value"] is None or check["name"] == "server" else check["shown"]
     if state in PROBLEMS:
         value = state.upper() if state == "unknown" else f"{state.upper()} {check['shown']}"
@@ -57,7 +57,9 @@ def shown(environment: Environment) -> RenderableType:
     problems = environment.problems()
     if problems:
         parts.append(Text("What needs a person", style="bold"))
-    for problem in problems:
+    for number, problem in enumerate(problems):
+        if number and problems[number - 1].cause and not problem.cause:
+            parts.append(Text("What may follow from it", style="bold"))
         head = Text(f"{problem.state.upper()} {problem.host} {problem.name}: ", style=STYLES[problem.state])
         parts.append(head + Text(problem.text, style="default"))
         parts.append(Padding(Text(problem.do), (0, 0, 0, 2)))

@@ -181,11 +181,14 @@ def test_commands_and_paths_are_set_as_code() -> None:
     )
 
 
+GONE = {"problem": "no route", "server": False}
+
+
 @pytest.mark.parametrize(
     ("hosts", "code", "first"),
     [
         pytest.param({"db1": EMPTY}, 0, "OK - lab, 1 hosts, 0 critical, 0 unknown, 0 warning", id="well"),
-        pytest.param({"db1": EMPTY, "db2": {"problem": "no route"}}, 3, "UNKNOWN - lab, 2 hosts, ", id="a silent host"),
+        pytest.param({"db1": EMPTY, "b1": GONE}, 3, "UNKNOWN - lab, 2 hosts, ", id="a silent host"),
         pytest.param({"db1": EMPTY | {"state": "critical"}, "db2": {"problem": "x"}}, 2, "CRITICAL - ", id="critical"),
     ],
 )

@@ -76,9 +76,10 @@ def test_two_primaries_or_none_need_a_person(hosts: list[Given], said: str) -> N
     assert [problem.text[: len(said)] for problem in found.problems()] == [said]
 
 
-def test_one_primary_and_one_that_does_not_answer_is_no_such_problem() -> None:
-    assert environment(db1={"problem": "no route"}, db2=host("standby")).state == "unknown"
+def test_one_primary_is_no_such_problem_whoever_else_does_not_answer() -> None:
     assert environment(db1=host("primary"), db2=host("standby")).state == "ok"
+    assert environment(db1=host("primary"), b1={"problem": "no route", "server": False}).state == "unknown"
+    assert environment(db1=host("primary"), db2={"problem": "no route"}).state == "critical"
 
 
 def test_the_worst_lines_of_all_hosts_are_drawn_and_the_others_counted() -> None:

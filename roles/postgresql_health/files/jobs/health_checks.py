@@ -20,6 +20,7 @@ UNITS = {"": 1, "s": 1, "min": 60, "h": 3600, "d": 86400, "ms": 1, "kB": 1024, "
 LEVEL = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
 SETTINGS: dict[str, Any] = {
     "server": True,
+    "environment": "ENV",
     "os_user": "",
     "host": "/run/postgresql",
     "port": 5432,
@@ -154,6 +155,8 @@ def configuration() -> tuple[dict[str, Any], list[Check]]:
     strange = set(levels) - {check["name"] for check in checks}
     if strange:
         raise ConfigurationError(f"levels are set for {', '.join(sorted(strange))}, which no check is named")
+    for check in checks:
+        check["do"] = re.sub(r"\bENV\b", settings["environment"], check.get("do", ""))
     return settings, [made(check | levels.get(check["name"], {})) for check in checks]
 
 
