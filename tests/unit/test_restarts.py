@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 
 ROLES = Path(__file__).parents[2] / "roles"
@@ -69,3 +70,23 @@ def test_a_pooler_is_restarted_only_where_it_may_be() -> None:
             "pgbouncer_restart_allowed": allowed,
         }
         assert Templar(loader=DataLoader(), variables=found).template(trust_as_template(condition)) is allowed
+
+
+@pytest.mark.parametrize(
+    ("limit", "due"), [pytest.param(5120, False, id="as declared"), pytest.param(1024, True, id="of before")]
+)
+def test_a_pooler_is_due_that_may_open_fewer_files_than_its_clients_need(*, limit: int, due: bool) -> None:
+    init_plugin_loader()
+    declared = {
+        **loaded(ROLES / "pgbouncer/defaults/main.yml"),
+        **loaded(ROLES / "pgbouncer/vars/main.yml"),
+        "pgbouncer_max_client_connections": 2000,
+        "pgbouncer_databases": [{"name": "a", "host": "db1", "port": 5432, "read_only_hosts": ["db2"]}],
+    }
+    running = ["listen_addr=127.0.0.1=127.0.0.1=no", "listen_port=6432=6432=no", f"LimitNOFILE={limit}"]
+    running += ["unix_socket_dir=/run/pgbouncer=/tmp=no", "server_reset_query=DISCARD ALL=DISCARD ALL=yes"]
+    answer = {"__pgbouncer_config": {"rc": 0, "stdout_lines": running}}
+    found = Templar(loader=DataLoader(), variables=declared | answer).template(declared["__pgbouncer_restart_due"])
+    assert found is due
+    unit = Templar(loader=DataLoader(), variables=declared).template(declared["__pgbouncer_unit"])
+    assert unit["Service"]["LimitNOFILE"] == 5120

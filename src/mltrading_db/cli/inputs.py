@@ -22,7 +22,7 @@ from mltrading_db.cli.masks import MASK, hidden, is_secret
 from mltrading_db.cli.rules import COUNTS, HOSTS, RULES, not_negative
 
 # Variables that Ansible itself reads, and those that the playbooks take on the command line.
-ANSIBLES_OWN = re.compile(r"ansible_|interpreter_python$")
+ANSIBLES_OWN = re.compile(r"ansible_|interpreter_python\Z")
 
 
 @dataclass(frozen=True)

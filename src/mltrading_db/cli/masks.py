@@ -17,7 +17,7 @@ from urllib.parse import quote
 # repo1-cipher-pass) and Alertmanager (auth_password, api_url with its token) name theirs.
 SECRET_NAME = re.compile(
     r"(^|[_-])(pass|passwd|password|passphrase|secret|token|credentials|private_key|provided_key|"
-    r"(api|s3|routing|service|user|gcs|azure)[_-]key|api_url|webhook_url)$"
+    r"(api|s3|routing|service|user|gcs|azure)[_-]key|api_url|webhook_url)\Z"
 )
 MASK = "********"
 # Shorter values are words that stand everywhere; the roles refuse such a secret anyway.

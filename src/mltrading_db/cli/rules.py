@@ -84,17 +84,17 @@ def not_negative(value: object) -> str:
 
 # What a name's ending says of each value; the first that fits is the rule.
 RULES: tuple[tuple[str, Callable[[object], str]], ...] = (
-    (r"_port$", port),
-    (r"_networks$", network),
-    (r"_listen_address(es)?$", address),
-    (r"_(password|passphrase)$", secret),
-    (r"_schedule$", schedule),
-    (r"_(directory|path|dir)$", absolute),
-    (r"_(database|owner|role)$", identifier),
+    (r"_port\Z", port),
+    (r"_networks\Z", network),
+    (r"_listen_address(es)?\Z", address),
+    (r"_(password|passphrase)\Z", secret),
+    (r"_schedule\Z", schedule),
+    (r"_(directory|path|dir)\Z", absolute),
+    (r"_(database|owner|role)\Z", identifier),
     (
-        r"_(mb|days|rows|symbols|time_limit|processes|processors|pool_size)$|_max_(client_)?connections$",
+        r"_(mb|days|rows|symbols|time_limit|processes|processors|pool_size)\Z|_max_(client_)?connections\Z",
         positive,
     ),
 )
 COUNTS = {"int", "float"}
-HOSTS = re.compile(r"_(primary|repository_host|database_hosts|replica_hosts)$")
+HOSTS = re.compile(r"_(primary|repository_host|database_hosts|replica_hosts)\Z")

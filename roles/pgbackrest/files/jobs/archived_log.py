@@ -13,7 +13,7 @@ from pathlib import Path
 from repository import Repository, RepositoryError, Segment
 from wal import parse_lsn
 
-RECORD = re.compile(r"^rmgr: (\w+)\s.*? tx:\s+(\d+), lsn: ([0-9A-F]+/[0-9A-F]+),.*? desc: (.*)$")
+RECORD = re.compile(r"^rmgr: (\w+)\s.*? tx:\s+(\d+), lsn: ([0-9A-F]+/[0-9A-F]+),.*? desc: (.*)\Z")
 ENDED = re.compile(r"(?:COMMIT|ABORT)\S* (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ \w+)")
 
 

@@ -80,8 +80,8 @@ def parse_time(text: str) -> datetime:
             f"the target time {text!r} needs a date, a time and an offset from UTC, as 2026-01-31T14:05:00+00:"
             " without one it would mean another moment on another host"
         )
-    bare = re.sub(r" ?(Z|UTC)$", "+00:00", text)
-    bare = re.sub(r" ?([+-]\d\d)$", r"\1:00", bare)
+    bare = re.sub(r" ?(Z|UTC)\Z", "+00:00", text)
+    bare = re.sub(r" ?([+-]\d\d)\Z", r"\1:00", bare)
     try:
         return datetime.fromisoformat(bare)
     except ValueError as error:
