@@ -105,7 +105,7 @@ def half_way(tmp_path: Path) -> Place:
 
 
 def test_a_restore_that_was_killed_while_it_recovered_goes_on(half_way: Place) -> None:
-    assert make_room(half_way) == half_way.directory.with_name("main.before-restore-1")
+    assert make_room(half_way, plan("latest")) == half_way.directory.with_name("main.before-restore-1")
     assert (half_way.directory / "PG_VERSION").exists()
 
 
@@ -113,12 +113,12 @@ def test_a_restore_that_was_killed_when_its_doors_were_open_is_done_and_another_
     (half_way.directory / "postgresql.auto.conf").write_text("")
     (half_way.directory / "live").touch()
     assert half_way.state == {}
-    old = make_room(half_way)
+    old = make_room(half_way, plan("latest"))
     assert old is not None
     assert old.name != "main.before-restore-1"
     assert (old / "live").exists()
     assert list(half_way.directory.iterdir()) == []
-    assert half_way.state == {"old": str(old)}
+    assert half_way.state == {"old": str(old), "moves": []}
 
 
 @pytest.fixture

@@ -1,10 +1,11 @@
 """What a check of the repository says of damage: pgBackRest ends with 0, and names the file in its log alone."""
 
+import re
 from subprocess import CompletedProcess
 
 import pytest
-from repository import Repository, RepositoryError
-from verify_repository import check_files, damage_of
+from repository import Backup, Repository, RepositoryError
+from verify_repository import check_files, damage_of, way_past
 
 WHOLE = "stanza: mltrading\nstatus: ok\n"
 DAMAGED = "stanza: mltrading\nstatus: error\n  archiveId: 15-1, total WAL checked: 72, total valid WAL: 71\n"
@@ -78,3 +79,24 @@ UNTOLD = [
 @pytest.mark.parametrize(("said", "log"), UNTOLD)
 def test_damage_that_cannot_be_told_counts_for_every_restore(said: str, log: str) -> None:
     assert damage_of(CompletedProcess([], 0, said, log)).within([NEW], (OTHER,))
+
+
+def a_backup(label: str, segment: int) -> Backup:
+    return Backup(label, 1, f"{1:08X}{0:08X}{segment:08X}", 0, 0, 1000)
+
+
+BEFORE_GAP, DIFF, BEHIND_GAP = a_backup("1-1F", 3), a_backup("1-1F_1-2D", 5), a_backup("2-1F", 9)
+GAPS = [
+    pytest.param([BEFORE_GAP, DIFF], "take a full backup", id="no-full-backup-is-behind-it"),
+    pytest.param([BEFORE_GAP, DIFF, BEHIND_GAP], "pgbackrest --stanza=mltrading expire --set=1-1F$", id="one-is"),
+    pytest.param(
+        [a_backup("0-1F", 1), BEFORE_GAP, BEHIND_GAP],
+        "expire --set=0-1F && pgbackrest --stanza=mltrading expire --set=1-1F$",
+        id="two-are-before-it",
+    ),
+]
+
+
+@pytest.mark.parametrize(("backups", "remedy"), GAPS)
+def test_a_gap_says_what_ends_its_message(backups: list[Backup], remedy: str) -> None:
+    assert re.search(remedy, way_past(backups, "000000010000000000000006", "mltrading"))

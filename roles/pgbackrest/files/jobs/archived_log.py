@@ -21,6 +21,10 @@ class RefusedError(Exception):
     """The target cannot be recovered to; says why and what can be."""
 
 
+class NotArchivedError(RefusedError):
+    """The target is behind what is archived by now."""
+
+
 @dataclass(frozen=True)
 class Record:
     """A record of the log: where it begins, its transaction, when that ended (NaN: it did not), and what it says."""

@@ -7,12 +7,14 @@ of copying, and for `latest` not at all.
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from archived_log import Log, Record, RefusedError
+from archived_log import Log, NotArchivedError, Record, RefusedError
 from repository import Archive, Backup, Repository, RepositoryError, Segment
+from tablespaces import created, of_backup
 from wal import ENDLESS, Run, Stretch, format_lsn, is_on, parse_lsn, parse_segment_name, run_from, segment_of
 
 KINDS = ("time", "lsn", "name", "xid", "latest")
@@ -29,11 +31,13 @@ class Target:
     """What to recover to: one of KINDS, and its value ("" for latest).
 
     `expected` is what somebody knows to have been there, of `latest`: a position or a time, "" where nobody does.
+    `timeline` is the one to go along, None for the newest.
     """
 
     kind: str
     value: str
     expected: str = ""
+    timeline: int | None = None
 
     @property
     def shown(self) -> str:
@@ -46,6 +50,7 @@ class Plan:
     """What to restore and where recovery must end. `end` is the position it must reach, `bytes` what it copies.
 
     It needs the files of `backups`, which are the backup and those that it refers to, and the log between two segments.
+    `tablespaces` has the backup's locations by name.
     """
 
     target: Target
@@ -58,6 +63,7 @@ class Plan:
     version: str
     end: str
     bytes: int
+    tablespaces: dict[str, str] = field(default_factory=dict)
 
     @property
     def expected_end(self) -> str:
@@ -154,7 +160,7 @@ def refuse_less(log: Log, run: Run, backup: Backup, end: int, expected: str) -> 
         last = last_commit(log, run, backup)
         found, missed = f"the commit of {shown_time(last)}", last < parse_time(expected).timestamp()
     if missed:
-        raise RefusedError(
+        raise NotArchivedError(
             f"the archive ends with {found}, before the expected end {expected}: what came after it never arrived."
             " Bring the WAL of the lost primary to the archive, or restore without it by an earlier expected end"
         )
@@ -190,7 +196,7 @@ def plan_time(now: Situation, log: Log, target: Target) -> Decided:
             return backup, backup.stop_lsn, holder(run, record.lsn)
     last = last_commit(log, run, backup)
     if last <= seconds:
-        raise RefusedError(
+        raise NotArchivedError(
             f"{target.shown} is not before the last commit that can be recovered to, {shown_time(last)}{gap(run)}"
         )
     return backup, backup.stop_lsn, run.names[-1]
@@ -209,7 +215,7 @@ def plan_lsn(now: Situation, log: Log, target: Target) -> Decided:
         if record.lsn >= lsn:
             return backup, lsn, holder(run, record.lsn)
     last = next((record.lsn for record in log.backwards(run.names)), backup.stop_lsn)
-    raise RefusedError(
+    raise NotArchivedError(
         f"{target.shown} is after the last record that can be recovered to, {format_lsn(last)}{gap(run)}"
     )
 
@@ -243,7 +249,7 @@ def plan_record(now: Situation, log: Log, target: Target) -> Decided:
         if found:
             return backup, found[0], holder(run, found[0])
         until = backup.stop_lsn
-    raise RefusedError(
+    raise NotArchivedError(
         f"{target.shown} is not in the archive behind any backup;"
         f" the oldest ends at {format_lsn(now.backups[0].stop_lsn)}{gap(now.run(now.backups[0]))}{damage}"
     )
@@ -271,12 +277,28 @@ def check_words(target: Target) -> None:
 PLANS = {"latest": plan_latest, "time": plan_time, "lsn": plan_lsn, "name": plan_record, "xid": plan_record}
 
 
-def make_plan(repository: Repository, target: Target, timeline: int | None, scratch: Path, waldump: Path) -> Plan:
-    """The plan for a target; raises RefusedError, or RepositoryError where pgBackRest does not answer."""
+def refuse_live(log: Log, run: Run, last: str, live: Collection[str]) -> None:
+    """Refuse a log that makes a tablespace where a server of this host has one; raises RefusedError."""
+    position = parse_segment_name(last)[1]
+    names = tuple(name for name in run.names if parse_segment_name(name)[1] <= position)
+    if live and (location := created((record.text for record in log.forwards(names)), live)):
+        raise RefusedError(
+            f"the tablespace at {location} was made after the backup that would be restored: recovery would write where"
+            " this host's own server keeps it. Take a backup (dbjob backup_diff) and restore to a moment behind it"
+        )
+
+
+def make_plan(repository: Repository, target: Target, scratch: Path, waldump: Path, live: Collection[str] = ()) -> Plan:
+    """The plan for a target; raises RefusedError, or RepositoryError where pgBackRest does not answer.
+
+    `live` are the locations of tablespaces that recovery must not write to.
+    """
     check_words(target)
-    now = look(repository, timeline)
+    now = look(repository, target.timeline)
     log = Log(repository, now.files, scratch, waldump)
     backup, end, last = PLANS[target.kind](now, log, target)
+    tablespaces = of_backup(repository.details(backup.label))
+    refuse_live(log, now.run(backup), last, set(live) - set(tablespaces.values()))
     return Plan(
         target=target,
         backup=backup.label,
@@ -288,4 +310,5 @@ def make_plan(repository: Repository, target: Target, timeline: int | None, scra
         version=now.archive.version,
         end=format_lsn(end),
         bytes=backup.size,
+        tablespaces=tablespaces,
     )

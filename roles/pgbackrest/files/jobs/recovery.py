@@ -9,6 +9,7 @@ import fcntl
 import getpass
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from typing import Any
 import psycopg2
 from plan_restore import LSN, NUMBER, Plan, RefusedError, parse_time
 from repository import Repository
+from tablespaces import moves, of_directory, problem
 from wal import format_lsn, parse_history, parse_lsn
 
 # Where a server of this host answers.
@@ -76,12 +78,14 @@ class BusyError(Exception):
 class Place:
     """Where a restore goes to, and what it keeps beside: its state, its log, its socket.
 
-    `options` are pgBackRest's own for this place.
+    `options` are pgBackRest's own for this place. `tablespaces` is where those of a copy go; in place they go to where
+    they were.
     """
 
     directory: Path
     binaries: Path
     options: tuple[str, ...] = ()
+    tablespaces: Path | None = None
 
     @property
     def work(self) -> Path:
@@ -132,6 +136,11 @@ class Place:
         return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in said.splitlines())}
 
     @property
+    def has_begun(self) -> bool:
+        """Whether pgBackRest goes on with what it has copied there."""
+        return any((self.directory / name).exists() for name in ("PG_VERSION", "backup.manifest"))
+
+    @property
     def was_used(self) -> bool:
         """Whether a server ever ran on the directory: it writes this file when it starts, and leaves it there."""
         return (self.directory / "postmaster.opts").exists()
@@ -167,10 +176,12 @@ def check_place(place: Place, plan: Plan, replaces: str) -> None:
         raise RefusedError(
             f"the backup is one of PostgreSQL {plan.version}, and {place.binaries} holds {version.strip()}"
         )
-    if directory.is_mount() or any((directory / "pg_tblspc").glob("*")):
-        raise RefusedError(
-            f"{directory} is a mount point or has tablespaces, and cannot be renamed: restore a clone elsewhere"
-        )
+    if directory.is_mount():
+        raise RefusedError(f"{directory} is a mount point, and cannot be renamed: restore a clone elsewhere")
+    homes = {} if place.tablespaces else plan.tablespaces
+    problems = [problem(name, location, getpass.getuser()) for name, location in homes.items()]
+    if any(problems):
+        raise RefusedError("; ".join(filter(None, problems)))
     system = place.control().get("Database system identifier", plan.system)
     if system not in (plan.system, replaces) and place.was_used and not state:
         raise RefusedError(
@@ -178,11 +189,18 @@ def check_place(place: Place, plan: Plan, replaces: str) -> None:
             f" restore_replaces={system}"
         )
     needed = plan.bytes + plan.bytes // 10 + SPARE_BYTES
-    free = shutil.disk_usage(next(path for path in [directory, *directory.parents] if path.exists())).free
+    free = free_bytes([directory, *map(Path, homes.values())])
     if free < needed and not state:
+        places = " and ".join([str(directory.parent), *homes.values()])
         raise RefusedError(
-            f"{directory.parent} has {free >> 20} MB free, and the restore needs {needed >> 20} MB beside what is there"
+            f"{places} have {free >> 20} MB free, and the restore needs {needed >> 20} MB beside what is there"
         )
+
+
+def free_bytes(paths: list[Path]) -> int:
+    """What the disks have free on which these paths are or would be, each disk once."""
+    there = [next(path for path in [wanted, *wanted.parents] if path.exists()) for wanted in paths]
+    return sum({path.stat().st_dev: shutil.disk_usage(path).free for path in there}.values())
 
 
 def check_clone(place: Place, port: str) -> None:
@@ -193,37 +211,47 @@ def check_clone(place: Place, port: str) -> None:
         raise RefusedError(f"the port of a clone ({port!r}) is a number from 1 to {LAST_PORT}")
     if place.state:
         return
-    if place.directory.exists() and any(place.directory.iterdir()):
-        raise RefusedError(f"{place.directory} is not empty: a clone needs a directory of its own")
+    for directory in (place.directory, place.tablespaces):
+        if directory and directory.exists() and any(directory.iterdir()):
+            raise RefusedError(f"{directory} is not empty: a clone needs a directory of its own")
     with closing(socket.socket(socket.AF_UNIX)) as somebody:
         if somebody.connect_ex(f"{SOCKETS}/.s.PGSQL.{port}") == 0:
             raise RefusedError(f"a server answers at port {port} of this host: a clone needs a port of its own")
 
 
-def make_room(place: Place) -> Path | None:
-    """Rename what is in the directory, and return where it is; a half-way restore of ours stays."""
+def make_room(place: Place, plan: Plan) -> Path | None:
+    """Rename what is in the directory and its tablespaces, and return where it is; a half-way restore of ours stays."""
     state = place.state
     if running := place.postmaster():
         if not state.get("recovering"):
             raise RefusedError(f"a server runs on {place.directory} (process {running}): stop it first")
         stop(place, "immediate")
+    now = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    # Those that the log makes again, too: recovery would go on with what is there.
+    homes = set() if place.tablespaces else {*plan.tablespaces.values(), *of_directory(place.directory)}
     if not state:
-        old = place.directory.with_name(f"{place.directory.name}.before-restore-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
-        state = {"old": str(old) if place.directory.exists() else ""}
+        old = place.directory.with_name(f"{place.directory.name}.before-restore-{now}")
+        state = {"old": str(old) if place.directory.exists() else "", "moves": moves(homes, f"before-restore-{now}")}
         place.remember(**state)
     elif place.directory.exists():
         # Left by a server of ours that was killed.
         (place.directory / "postmaster.pid").unlink(missing_ok=True)
+    for source, destination in state.get("moves", []):
+        if not Path(destination).exists():
+            Path(source).rename(destination)
     old = Path(state["old"])
     if state["old"] and not old.exists():
         place.directory.rename(old)
     place.directory.mkdir(mode=0o700, exist_ok=True)
-    started = any((place.directory / name).exists() for name in ("PG_VERSION", "backup.manifest"))
-    if any(place.directory.iterdir()) and not started:
-        place.directory.rename(
-            place.directory.with_name(f"{place.directory.name}.half-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
-        )
+    if any(place.directory.iterdir()) and not place.has_begun:
+        place.directory.rename(place.directory.with_name(f"{place.directory.name}.half-{now}"))
         place.directory.mkdir(mode=0o700)
+    if not place.has_begun:
+        half = moves(plan.tablespaces.values(), f"half-{now}") if not place.tablespaces else []
+        for source, destination in half:
+            Path(source).rename(destination)
+        if place.tablespaces and place.tablespaces.exists():
+            shutil.rmtree(place.tablespaces)
     return old if state["old"] else None
 
 
@@ -240,6 +268,8 @@ def copy(place: Place, plan: Plan, repository: Repository) -> None:
         "--delta",
         *place.options,
     ]
+    if place.tablespaces and plan.tablespaces:
+        options.append(f"--tablespace-map-all={place.tablespaces}")
     if target.kind != "latest":
         options += [f"--target={value}", "--target-action=promote"]
     repository.run("restore", *options)
@@ -279,6 +309,13 @@ def stop(place: Place, how: str) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
+def explained(reasons: list[str]) -> str:
+    """What PostgreSQL's words mean here."""
+    if any(re.search(r'^directory ".*" does not exist', text) for text in reasons):
+        return " A tablespace was made after the backup: make its directory, or take a backup (dbjob backup_diff) first"
+    return ""
+
+
 def follow(place: Place, server: subprocess.Popen[bytes]) -> None:
     """Wait until the server has promoted itself; raises RecoveryError when it has ended instead.
 
@@ -289,18 +326,20 @@ def follow(place: Place, server: subprocess.Popen[bytes]) -> None:
     while signal.exists() or place.control().get("Database cluster state") != "in production":
         if server.poll() is not None:
             said = (place.work / "postgresql.log").read_text(errors="replace").splitlines()
-            reasons = [line.partition("FATAL:")[2].strip() for line in said if "FATAL:" in line] or said[-1:]
-            raise RecoveryError(f"PostgreSQL ended instead of recovering: {' '.join(reasons)}")
+            marks = ("FATAL:", "HINT:")
+            reasons = [line.partition(mark)[2].strip() for line in said for mark in marks if mark in line] or said[-1:]
+            raise RecoveryError(f"PostgreSQL ended instead of recovering: {' '.join(reasons)}{explained(reasons)}")
         time.sleep(POLL_SECONDS)
 
 
 def connect(place: Place, database: str = "postgres") -> Any:
     """A connection, as soon as the server takes one."""
+    where = {"host": str(place.work), "port": SETTINGS["port"], "user": "postgres", "dbname": database}
     for _ in range(ATTEMPTS):
         with suppress(psycopg2.OperationalError):
-            return psycopg2.connect(host=str(place.work), port=SETTINGS["port"], user="postgres", dbname=database)
+            return psycopg2.connect(**where, client_encoding="UTF8")
         time.sleep(POLL_SECONDS)
-    return psycopg2.connect(host=str(place.work), port=SETTINGS["port"], user="postgres", dbname=database)
+    return psycopg2.connect(**where, client_encoding="UTF8")
 
 
 def ask(place: Place, *statements: str) -> list[tuple[Any, ...]]:

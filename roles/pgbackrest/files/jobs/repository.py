@@ -49,12 +49,16 @@ class Segment:
 
 @dataclass(frozen=True)
 class Archive:
-    """The archive of the newest system of the stanza: its name, system, version, and the backups, oldest first."""
+    """The archive of the newest system of the stanza: its name, system, version, and the backups, oldest first.
+
+    Those that pgBackRest flags, as it found damaged pages, are no backups: they are kept apart.
+    """
 
     name: str
     system: str
     version: str
     backups: tuple[Backup, ...]
+    flagged: tuple[Backup, ...] = ()
 
 
 class Repository:
@@ -88,10 +92,14 @@ class Repository:
         if not stanza.get("db") or not archives:
             raise RepositoryError(f"stanza {self.stanza!r}: {stanza['status']['message']}")
         system, newest = stanza["db"][-1], archives[-1]
-        backups = tuple(
-            as_backup(one) for one in stanza["backup"] if one["database"]["id"] == system["id"] and not one["error"]
-        )
-        return Archive(newest["id"], str(system["system-id"]), system["version"], backups)
+        ours = [one for one in stanza["backup"] if one["database"]["id"] == system["id"]]
+        good, flagged = (tuple(as_backup(one) for one in ours if one["error"] is bad) for bad in (False, True))
+        return Archive(newest["id"], str(system["system-id"]), system["version"], good, flagged)
+
+    def details(self, label: str) -> dict[str, Any]:
+        """What `info` says of one backup alone: `tablespace` (name, oid, destination), `error-list`."""
+        answered = json.loads(self.run("info", f"--set={label}", "--output=json"))
+        return dict(answered[0]["backup"][0])
 
     def files(self, archive: str) -> dict[str, Segment]:
         """The archived segments by their names."""

@@ -9,6 +9,7 @@ damage is told as a warning.
 
 from __future__ import annotations
 
+import getpass
 import json
 import re
 import sys
@@ -16,7 +17,8 @@ from dataclasses import dataclass
 from subprocess import CompletedProcess
 from typing import Any
 
-from repository import Repository, RepositoryError, configured_repository
+from ending import run_job
+from repository import Backup, Repository, RepositoryError, configured_repository
 from wal import is_on, parse_segment_name, run_from
 
 # What `verify` logs of a file (2.45, 2.55): its path in the repository, quoted or not, and what is wrong with it.
@@ -96,8 +98,26 @@ def check_archive(repository: Repository) -> None:
         raise RepositoryError("there is no backup of the newest timeline or of one that led to it")
     run = run_from(lineage, parse_segment_name(ours[0].first_segment)[1], files)
     if run.missing or not run.names:
-        raise RepositoryError(f"WAL segment {run.missing or ours[0].first_segment} is missing in the archive")
+        missing = run.missing or ours[0].first_segment
+        raise RepositoryError(
+            f"WAL segment {missing} is missing in the archive. {way_past(ours, missing, repository.stanza)}"
+        )
     print(f"{len(ours)} backups, and {len(run.names)} WAL segments without a gap, {run.names[0]} to {run.names[-1]}")
+
+
+def way_past(backups: list[Backup], missing: str, stanza: str) -> str:
+    """What ends the message of a gap: a full backup behind it, and nothing that is older."""
+    position = parse_segment_name(missing)[1]
+    fulls = [backup for backup in backups if backup.label.endswith("F")]
+    behind = [full.label for full in fulls if parse_segment_name(full.first_segment)[1] > position]
+    before = [full.label for full in fulls if behind and full.label < behind[0]]
+    if not before:
+        return "Bring it back, or take a full backup (dbjob backup_full)"
+    commands = " && ".join(f"pgbackrest --stanza={stanza} expire --set={label}" for label in before)
+    return (
+        f"Nothing from it to the start of {behind[0]} can be recovered to, and what came after can. This is said until"
+        f" the older backups have expired; to do without them at once, as OS user {getpass.getuser()}: {commands}"
+    )
 
 
 def needed_segments(repository: Repository, needed: dict[str, Any]) -> tuple[str, ...]:
@@ -144,4 +164,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_job(lambda: main(sys.argv[1:]))
