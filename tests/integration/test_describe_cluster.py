@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,43 @@ def test_no_password_is_in_it(described: Database) -> None:
     assert kept not in run.stdout
     assert "password " in json.loads(run.stdout)["role"]["owner"]
     described.execute("ALTER ROLE owner PASSWORD NULL")
+
+
+def test_a_half_dropped_database_is_named_and_stops_nobody(described: Database) -> None:
+    described.execute("CREATE DATABASE half")
+    described.execute("UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'half'")
+    try:
+        run = describe(described)
+    finally:
+        described.execute("DROP DATABASE half")
+    assert run.returncode == 0, run.stderr
+    assert "database half is left out: its DROP DATABASE was interrupted" in run.stderr
+    assert f"{described.name}: rows" in json.loads(run.stdout)
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_name_beyond_ascii_is_described_whatever_the_databases_encoding(described: Database, encoding: str) -> None:
+    described.execute(f"CREATE DATABASE other TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'")
+    try:
+        with closing(described.server.connect("other", client_encoding="UTF8")) as connection:
+            connection.autocommit = True
+            connection.cursor().execute('CREATE TABLE "prix_é" (n integer)')
+        run = describe(described)
+    finally:
+        described.execute("DROP DATABASE other")
+    assert run.returncode == 0, run.stderr
+    assert 'public."prix_é"' in json.loads(run.stdout)["other: rows"]
+
+
+def test_a_database_that_cannot_be_read_is_named_and_the_others_are_described(described: Database) -> None:
+    described.execute("CREATE DATABASE other TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'")
+    try:
+        with closing(described.server.connect("other", client_encoding="LATIN1")) as connection:
+            connection.autocommit = True
+            connection.cursor().execute('CREATE TABLE "prix_\xe9" (n integer)')
+        run = describe(described)
+    finally:
+        described.execute("DROP DATABASE other")
+    assert (run.returncode, "Traceback" in run.stderr) == (3, False), run.stderr
+    assert "database other could not be read: invalid byte sequence" in run.stderr
+    assert f"{described.name}: rows" in json.loads(run.stdout)
