@@ -19,6 +19,12 @@ REFUSED = [
     pytest.param({"postgresql_primary": "nonesuch"}, "postgresql_primary ('nonesuch')", id="an-unknown-primary"),
     pytest.param({"postgresql_settings": {"fsync": "off"}}, "postgresql_settings leaves out", id="a-guarded-setting"),
     pytest.param({"postgresql_settings": {"work_mem": "plenty"}}, "work_mem", id="a-wrong-value"),
+    pytest.param({"postgresql_settings": {"wrok_mem": "5MB"}}, 'configuration parameter "wrok_mem"', id="a-mistyped-one"),
+    pytest.param({"postgresql_settings": {"huge_pages": "on"}}, "huge pages are needed", id="no-huge-pages"),
+    pytest.param({"postgresql_settings": {"shared_buffers": "900GB"}}, "of shared memory are needed", id="no-memory"),
+    pytest.param(
+        {"postgresql_settings": {"wal_level": "minimal"}}, "WAL streaming (max_wal_senders > 0)", id="minimal-wal"
+    ),
     pytest.param({"postgresql_port": 5433}, "on port 5432, and the inventory asks for", id="another-port"),
     pytest.param({"common_environment": "other"}, "is recorded as a host of 'test'", id="another-environment"),
     pytest.param(
@@ -51,7 +57,7 @@ def lost_settings(host: Host) -> Iterator[None]:
     drop_in = "/etc/postgresql/*/main/conf.d/90-lost.conf"
     folder = host.check_output("echo /etc/postgresql/*/main/conf.d")
     host.check_output(
-        "printf '%%s\\n' \"work_mem = '12345kB'\" \"max_files_per_process = '1100'\" > %s/90-lost.conf"
+        "printf '%%s\\n' \"vacuum_cost_limit = '345'\" \"max_files_per_process = '1100'\" > %s/90-lost.conf"
         " && chown postgres: %s/90-lost.conf",
         folder,
         folder,
@@ -66,12 +72,38 @@ def test_what_a_killed_play_left_in_the_files_is_taken_up_by_the_next_run(host: 
     assert query("SHOW max_files_per_process") == "1000"
     run = play(SITE, *limit)
     assert run.returncode == 0, run.stdout
-    assert (query("SHOW work_mem"), query("SHOW max_files_per_process")) == ("12345kB", "1100")
+    assert (query("SHOW vacuum_cost_limit"), query("SHOW max_files_per_process")) == ("345", "1100")
 
     host.check_output("rm /etc/postgresql/*/main/conf.d/90-lost.conf && touch /etc/postgresql/*/main/conf.d/10-*.conf")
     run = play(SITE, *limit)
     assert run.returncode == 0, run.stdout
     assert query("SHOW max_files_per_process") == "1000"
+
+
+@pytest.fixture
+def later_file(host: Host) -> Iterator[str]:
+    """A file of somebody's own that wins over a declared setting."""
+    path = host.check_output("echo /etc/postgresql/*/main/conf.d") + "/99-hand.conf"
+    host.check_output("echo \"log_lock_waits = off\" > %s && chown postgres: %s", path, path)
+    yield path
+    host.check_output("rm -f %s", path)
+
+
+def test_alter_system_of_a_declared_setting_is_shown_and_reset(host: Host, play: Play, query: Query) -> None:
+    limit = ("--limit", host.backend.get_hostname(), "--tags", "postgresql")
+    query("ALTER SYSTEM SET log_lock_waits = off")
+    checked = play(SITE, *limit, "--check", "--diff")
+    assert "-log_lock_waits = 'off'" in checked.stdout
+    assert "log_lock_waits" in host.check_output("cat /var/lib/postgresql/*/main/postgresql.auto.conf")
+    run = play(SITE, *limit)
+    assert run.returncode == 0, run.stdout
+    assert query("SHOW log_lock_waits") == "on"
+
+
+def test_a_later_file_that_wins_is_refused_by_its_name(host: Host, play: Play, later_file: str) -> None:
+    run = play(SITE, "--limit", host.backend.get_hostname(), "--tags", "postgresql")
+    assert run.returncode != 0
+    assert f"{later_file} line 1 wins with 'off'" in " ".join(run.stdout.replace("''", "'").split())
 
 
 def test_rules_that_the_server_refuses_are_put_back_and_named(host: Host, play: Play, query: Query) -> None:
