@@ -56,8 +56,8 @@ def test_huge_pages_that_the_kernel_may_make_count() -> None:
         ),
         pytest.param("FATAL:  first\nLOG:  x\nFATAL:  second\nDETAIL:  d\n", "FATAL: second DETAIL: d", id="the last"),
         pytest.param(
-            '[1] LOG:  unrecognized configuration parameter "x" in file "/a.conf" line 1\n[1] FATAL:  configuration file'
-            ' "/a.conf" contains errors\n',
+            '[1] LOG:  unrecognized configuration parameter "x" in file "/a.conf" line 1\n'
+            '[1] FATAL:  configuration file "/a.conf" contains errors\n',
             'unrecognized configuration parameter "x" in file "/a.conf" line 1 FATAL: configuration file "/a.conf" '
             "contains errors",
             id="a file with errors",

@@ -19,7 +19,7 @@ REFUSED = [
     pytest.param({"postgresql_primary": "nonesuch"}, "postgresql_primary ('nonesuch')", id="an-unknown-primary"),
     pytest.param({"postgresql_settings": {"fsync": "off"}}, "postgresql_settings leaves out", id="a-guarded-setting"),
     pytest.param({"postgresql_settings": {"work_mem": "plenty"}}, "work_mem", id="a-wrong-value"),
-    pytest.param({"postgresql_settings": {"wrok_mem": "5MB"}}, 'configuration parameter "wrok_mem"', id="a-mistyped-one"),
+    pytest.param({"postgresql_settings": {"wrok_mem": "5MB"}}, 'configuration parameter "wrok_mem"', id="mistyped"),
     pytest.param({"postgresql_settings": {"huge_pages": "on"}}, "huge pages are needed", id="no-huge-pages"),
     pytest.param({"postgresql_settings": {"shared_buffers": "900GB"}}, "of shared memory are needed", id="no-memory"),
     pytest.param(
@@ -84,7 +84,7 @@ def test_what_a_killed_play_left_in_the_files_is_taken_up_by_the_next_run(host: 
 def later_file(host: Host) -> Iterator[str]:
     """A file of somebody's own that wins over a declared setting."""
     path = host.check_output("echo /etc/postgresql/*/main/conf.d") + "/99-hand.conf"
-    host.check_output("echo \"log_lock_waits = off\" > %s && chown postgres: %s", path, path)
+    host.check_output('echo "log_lock_waits = off" > %s && chown postgres: %s', path, path)
     yield path
     host.check_output("rm -f %s", path)
 
