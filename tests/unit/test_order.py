@@ -25,7 +25,7 @@ OF_SETS = re.compile(r"\| *(?:difference|intersect|union|symmetric_difference)\b
 NUMBERED = re.compile(r" *\| *(?:length|sort)\b")
 SERVERS = [f"db{number}.example.com" for number in range(1, 6)]
 
-# Works out every variable of the roles and of the environment for each server; those that need an answer of a host are left.
+# Works out every variable of the roles and of the environment; those that need an answer of a host are left.
 WORK_OUT = """
 import json, sys
 from pathlib import Path
@@ -45,7 +45,7 @@ manager = VariableManager(loader=files, inventory=hosts)
 servers = [str(host) for host in hosts.get_hosts("postgresql")]
 facts = {"distribution_major_version": "12", "distribution": "Debian", "memtotal_mb": 4096, "processor_nproc": 4,
          "default_ipv4": {"network": "10.0.0.0", "prefix": "24", "address": "10.0.0.1"}, "date_time": {"epoch": "1"}}
-clusters = [{"port": "5432", "version": "15", "cluster": "main", "pgdata": "/data", "configdir": "/config", "running": 1}]
+clusters = [{"port": "5432", "version": "15", "cluster": "main", "pgdata": "/data", "configdir": "/etc"}]
 for host in hosts.get_hosts():
     manager.set_host_facts(host, facts)
     manager.set_nonpersistent_facts(host, {"__postgresql_lsclusters": {"stdout": json.dumps(clusters)}})
