@@ -55,6 +55,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+path:
+  description: The drop-in that did not win.
+  type: str
+  returned: changed
 reset:
   description: What C(ALTER SYSTEM) had set.
   type: list
@@ -101,7 +105,9 @@ def main() -> None:
         module.fail_json(msg=str(error))
     for sentence in told(found):
         module.warn(sentence)
-    module.exit_json(changed=bool(by_system), reset=by_system, told=told(found), diff=[shown(one) for one in by_system])
+    where = {"path": by_system[0]["drop_in"]} if by_system else {}
+    shows = [shown(one) for one in by_system]
+    module.exit_json(changed=bool(by_system), reset=by_system, told=told(found), diff=shows, **where)
 
 
 if __name__ == "__main__":
