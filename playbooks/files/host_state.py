@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
 """Describe what can be changed by hand on this host, and compare it with what the last runs left.
 
-usage: host_state.py begin        keep the state as it is before a run
-       host_state.py record       take over into the accepted state what the run has changed since `begin`
-       host_state.py first        the same, and where nothing is accepted yet the whole state: all roles have run
-       host_state.py accept       take the state as it is for the accepted one
-       host_state.py compare      print what differs from the accepted state, a JSON list
-       host_state.py look         print from which commits the host was brought to what it is, a JSON list; fails beside
-                                  another run
+usage: host_state.py begin     keep the state as it is before a run
+       host_state.py record    take over into the accepted state what the run has changed since `begin`
+       host_state.py first     the same, and where nothing is accepted yet the whole state: all roles have run
+       host_state.py accept    take the state as it is for the accepted one
+       host_state.py compare   print the accepted state and the one now, a JSON object
+       host_state.py look      print from which commits the host came to be what it is, a JSON list; fails beside a run
 
 The state is a mapping of "kind: name" to a value. HOST_STATE_QUERY holds the query for each database (host_state.sql).
 A run is compared from `begin` to `record`, so that what somebody had changed before it is not accepted along with it.
@@ -17,6 +16,7 @@ what a killed run has left holds nobody up for ever, and its own controller not 
 
 from __future__ import annotations
 
+import functools
 import glob
 import hashlib
 import json
@@ -37,8 +37,8 @@ AUDIT = ROOT / "var/log/mltrading-db/audit.log"
 BRINGING = {"apply", "rebuild", "restore", "promote"}
 # A log that is longer goes to audit.log.1, in bytes: hundreds of runs.
 LONGEST_LOG = 1_000_000
-RUN = ROOT / "run/mltrading-db-run.json"
-HELD_FOR = 4 * 3600.0
+RUN, HELD_FOR = ROOT / "run/mltrading-db-run.json", 4 * 3600.0
+BUSY = 75  # what the program ends with beside another run, as `mldb` does: EX_TEMPFAIL of sysexits.h
 BEFORE = ROOT / "run/mltrading-db-state-before.json"
 # What the roles keep on a host. A file that ends in ~ is a copy that Ansible kept.
 FILES = (
@@ -52,8 +52,15 @@ FILES = (
     "usr/local/lib/mltrading-db/**",
 )
 CRON = ("etc/crontab", "etc/cron.d/*", "var/spool/cron/crontabs/*")
-# What is known without the server.
-OF_HOST = ("file: ", "cron line: ")
+OF_HOST = ("file: ", "cron line: ")  # what is known without the server
+# What the server says once, and not for each database; and what is looked at, and never accepted.
+OF_CLUSTER = {"setting", "login rule", "role", "line", "rule for nobody"}
+OF_NOW = ("line: ", "rule for nobody: ")
+RULES = "etc/postgresql/*/*/pg_hba.d/*.conf"
+MANAGED = "Ansible managed"
+# How things are described. What is accepted by another format has the kinds in RESHAPED from the next run's beginning.
+FORMAT = "2"
+RESHAPED = ("table: ", "constraint: ", "index: ", "privileges: ", "view: ", "materialized view: ")
 LISTED = "SELECT datname FROM pg_catalog.pg_database WHERE datallowconn AND NOT datistemplate ORDER BY 1"
 
 State = dict[str, str]
@@ -113,19 +120,47 @@ def ask(port: int, database: str, query: str) -> list[str]:
 
 def server() -> State:
     """What the server says of itself and of each database; nothing where there is none."""
+    return {key: value for key, (value, _, _) in described().items() if not key.startswith(OF_NOW)}
+
+
+@functools.cache
+def described() -> dict[str, tuple[str, str, bool]]:
+    """All that the server says: a value, what it is a part of, and whether it is an application's."""
     query = os.environ.get("HOST_STATE_QUERY", "")
     found = {}
     for port in ports() if query else []:
         for database in ask(port, "postgres", LISTED):
-            for kind, name, value in map(json.loads, ask(port, database, query)):
-                of_cluster = kind in ("setting", "login rule", "role") or name.startswith("database ")
-                found[f"{kind}: {name}" if of_cluster else f"{kind}: {database}: {name}"] = value or ""
+            for kind, name, value, part_of, of_application in map(json.loads, ask(port, database, query)):
+                of_cluster = kind in OF_CLUSTER or name.startswith("database ")
+                key = f"{kind}: {name}" if of_cluster else f"{kind}: {database}: {name}"
+                found[key] = (value or "", (part_of or "").replace(": ", f": {database}: ", 1), of_application)
     return found
+
+
+def answer() -> dict[str, object]:
+    """What is compared (plugins/filter/host_state.py): the two states, and what only the server knows of the second."""
+    return {
+        "accepted": read(ACCEPTED),
+        "found": now(),
+        "part_of": {key: whole for key, (_, whole, _) in described().items() if whole},
+        "of_application": [key for key, (_, _, is_of) in described().items() if is_of],
+        "lines": {key: value for key, (value, _, _) in described().items() if key.startswith(OF_NOW)},
+        "written_by_roles": [f"/{path.relative_to(ROOT)}" for path in managed()],
+        "rule_fragments": sorted(
+            f"/{path.relative_to(ROOT)}" for path in ROOT.glob("etc/postgresql/*/*/pg_hba.d/*.conf")
+        ),
+    }
+
+
+def managed() -> list[Path]:
+    """The files of settings that a role has written, by their first lines."""
+    paths = [*ROOT.glob("etc/postgresql/*/*/*.conf"), *ROOT.glob("etc/postgresql/*/*/conf.d/*.conf")]
+    return [path for path in sorted(paths) if MANAGED in path.read_text(errors="replace")[:200]]
 
 
 def now() -> State:
     """The whole state."""
-    return {**files(), **cron(), **server()}
+    return {**files(), **cron(), **server(), "format": FORMAT}
 
 
 def now_or_as_accepted() -> State:
@@ -135,7 +170,7 @@ def now_or_as_accepted() -> State:
     except SilentError:
         accepted = read(ACCEPTED) or {}
         silent = {key: value for key, value in accepted.items() if not key.startswith(OF_HOST)}
-        return {**files(), **cron(), **silent, "server": "silent"}
+        return {**files(), **cron(), **silent, "server": "silent", "format": FORMAT}
 
 
 def read(path: Path) -> State | None:
@@ -168,13 +203,21 @@ def recorded(accepted: State, before: State, after: State) -> State:
     return {**kept, **changed}
 
 
+def reshaped(accepted: State, before: State) -> State:
+    """What is accepted, as it is described today."""
+    if accepted.get("format") == FORMAT:
+        return accepted
+    kept = {key: value for key, value in accepted.items() if not key.startswith(RESHAPED)}
+    return {**kept, **{key: value for key, value in before.items() if key.startswith(RESHAPED)}, "format": FORMAT}
+
+
 def record(first: bool) -> None:
     """Take over what a run has changed; without a state before it, nothing is known to be the run's."""
     accepted, before = read(ACCEPTED), read(BEFORE)
     if accepted is None and first:
         write(ACCEPTED, now())
     elif accepted is not None and before is not None:
-        write(ACCEPTED, recorded(accepted, before, now_or_as_accepted()))
+        write(ACCEPTED, recorded(reshaped(accepted, before), before, now_or_as_accepted()))
     BEFORE.unlink(missing_ok=True)
 
 
@@ -228,16 +271,6 @@ def commits() -> list[dict[str, str]]:
     return list(found.values())
 
 
-def differences(accepted: State, found: State) -> list[dict[str, str | None]]:
-    """What differs, the name apart from its kind; None is what is not there."""
-    wrong = sorted(key for key in {*accepted, *found} if accepted.get(key) != found.get(key))
-    return [
-        {"kind": kind, "name": name, "accepted": accepted.get(key), "found": found.get(key)}
-        for key in wrong
-        for kind, _, name in [key.partition(": ")]
-    ]
-
-
 def main(command: str) -> None:
     """Do what is asked for."""
     if command == "begin":
@@ -248,10 +281,10 @@ def main(command: str) -> None:
         record(first=command == "first")
         release()
     elif command == "accept":
-        write(ACCEPTED, now())
+        lines = {key: value for key, (value, _, _) in described().items() if key.startswith("line: ")}
+        write(ACCEPTED, {**now(), **{key.replace("line", "overridden", 1): value for key, value in lines.items()}})
     elif command == "compare":
-        accepted = read(ACCEPTED)
-        sys.stdout.write(json.dumps(None if accepted is None else differences(accepted, now())))
+        sys.stdout.write(json.dumps(answer()))
     elif command == "look":
         hold(take=False)
         sys.stdout.write(json.dumps(commits()))
@@ -263,4 +296,5 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1] if len(sys.argv) > 1 else "")
     except (BusyError, SilentError) as error:
-        sys.exit(str(error))
+        sys.stderr.write(f"{error}\n")
+        sys.exit(BUSY if isinstance(error, BusyError) else 1)

@@ -56,11 +56,11 @@ def exists(name: str) -> str:
 
 CHANGES = {
     "a setting": sql(
-        "ALTER SYSTEM SET work_mem = '33MB'; SELECT pg_reload_conf();",
+        "ALTER SYSTEM SET vacuum_cost_page_miss = '3'; SELECT pg_reload_conf();",
         "setting",
-        "work_mem",
+        "vacuum_cost_page_miss",
         NOBODY,
-        "current_setting('work_mem') = '33MB'",
+        "current_setting('vacuum_cost_page_miss') = '3'",
     ),
     "a setting of a role": sql(
         "ALTER ROLE mltrading_ro SET work_mem = '21MB';",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mltrading_db.cli import plans, show
+from mltrading_db.cli import inputs, plans, show
 from mltrading_db.cli.environment import RefusedError
 from mltrading_db.cli.session import Session, confirm, provenance, session
 
@@ -33,6 +33,7 @@ def apply(wanted: Wanted, *, as_json: bool, verbosity: int) -> int:
     """Apply an environment; returns the exit code."""
     with session("apply", wanted.env, as_json=as_json, verbosity=verbosity) as made:
         limit, tags = wanted.limit, wanted.tags
+        hold_to_tags(made, tags)
         if wanted.plan:
             limit, tags = same_scope(wanted, plans.read(wanted.plan))
         if not wanted.check:
@@ -52,6 +53,7 @@ def apply(wanted: Wanted, *, as_json: bool, verbosity: int) -> int:
 def plan(wanted: Wanted, *, as_json: bool, verbosity: int) -> int:
     """Make a plan, save it and show it; returns the exit code."""
     with session("plan", wanted.env, as_json=as_json, verbosity=verbosity) as made:
+        hold_to_tags(made, wanted.tags)
         recap = made.run("site", check=True, limit=wanted.limit, tags=wanted.tags)
         if made.code():
             return made.end(recap, check=True)
@@ -74,11 +76,22 @@ def plan(wanted: Wanted, *, as_json: bool, verbosity: int) -> int:
         plans.write(path, found)
         takes = plans.taken_up(steps, contexts, primary(made), waiting(made))
         if not as_json:
-            made.console.print(show.plan(steps, takes))
+            show.say(made.console, show.plan(steps, takes))
             made.console.print(
                 f"Saved. To do this and nothing else: mldb apply {wanted.env} --plan {path}", soft_wrap=True
             )
         return made.finish(recap, check=True, more={"plan": str(path), "steps": steps, "taken_up": takes})
+
+
+def hold_to_tags(made: Session, tags: str) -> None:
+    """Refuse tags that no role has.
+
+    Raises:
+        RefusedError: there is one.
+    """
+    wrong = inputs.tag_problems(made.environment.project / "playbooks/site.yml", tags)
+    if wrong:
+        raise RefusedError([*wrong, "Nothing was changed."])
 
 
 def primary(made: Session) -> str:

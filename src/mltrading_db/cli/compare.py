@@ -7,14 +7,10 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from mltrading_db.cli.environment import DONE, find
 from mltrading_db.cli.inventory import Inventory, load
 from mltrading_db.cli.masks import MASK, hidden, secrets_of
+from mltrading_db.cli.show import columns
 
 MISSING = "(not set)"
 
@@ -68,10 +64,6 @@ def diff(one: str, other: str, *, as_json: bool) -> int:
     if as_json:
         sys.stdout.write(json.dumps([asdict(line) for line in found], indent=2, ensure_ascii=False) + "\n")
         return DONE
-    table = Table(box=box.SIMPLE, pad_edge=False)
-    for heading in ("variable", one, other):
-        table.add_column(heading, overflow="fold")
-    for line in found:
-        table.add_row(*(Text(cell) for cell in (f"{line.scope}: {line.name}", line.one, line.other)))
-    Console(highlight=False).print(table if found else f"{one} and {other} say the same.")
+    rows = [("variable", one, other), *((f"{line.scope}: {line.name}", line.one, line.other) for line in found)]
+    sys.stdout.write("\n".join(columns(rows) if found else [f"{one} and {other} say the same."]) + "\n")
     return DONE

@@ -3,48 +3,43 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from mltrading_db.cli import changes, plans
-from mltrading_db.cli.environment import DRIFTED
+from mltrading_db.cli import changes, plans, show, ways_out
+from mltrading_db.cli.environment import DRIFTED, program
 from mltrading_db.cli.events import HIDDEN, Recap
 from mltrading_db.cli.session import Session, confirm, session
 
 Drift = dict[str, Any]
 LONGEST = 160
-# How each kind is undone by hand, and where the repository would say it. {name} is the thing.
-UNDO = {
-    "setting": ("ALTER SYSTEM RESET {name}, then SELECT pg_reload_conf()", "postgresql_settings"),
-    "login rule": ("take the line out of pg_hba.conf", "postgresql_access_roles of the role it is for"),
-    "role": ("DROP ROLE, or ALTER ROLE as it was", "mltrading_roles or postgresql_access_roles"),
-    "privileges": ("GRANT and REVOKE as it was", "mltrading_privileges or mltrading_databases"),
-    "index": ("DROP INDEX CONCURRENTLY, or mldb apply where it is declared", "mltrading_indexes"),
-    "materialized view": (
-        "mldb apply where it is declared, else DROP MATERIALIZED VIEW",
-        "mltrading_materialized_views",
-    ),
-    "view": ("DROP VIEW, or CREATE VIEW as it was", "the application that owns it"),
-    "extension": ("DROP EXTENSION", "the extensions of mltrading_databases"),
-    "cron line": ("take the line out of the file", "a job of the role that it belongs to (docs/operations/jobs.md)"),
-    "file": ("mldb apply where a role writes it, else remove it", "the template or the variable of its role"),
-}
-OTHERWISE = ("as it was", "the role that it belongs to")
-
-
+NOBODY = "nobody has said"
+# What a host says otherwise than the repository, whatever was accepted of it.
+ALWAYS_WRONG = {"overridden setting", "login rule of a removed role"}
 # A reload or a restart changes nothing that is declared: what waits for it is drift of a setting, if it is. Nor does a
 # look at what was changed.
 TAKES_UP = re.compile(r"\b(reload|restart|look now)", re.IGNORECASE)
 # What each host has of its own. All else a standby has from its primary, and settings of a role or a database too.
-OWN = {"setting", "login rule", "cron line", "file"}
+OWN = {
+    "setting",
+    "overridden setting",
+    "login rule",
+    "login rule of a removed role",
+    "login rules that no role asks for",
+    "cron line",
+    "file",
+}
 # The kinds of steps that put right what a host calls so; where there is none, any.
 STEPS = {
     "role": {"users and privileges"},
     "privileges": {"users and privileges"},
     "index": {"objects of the database"},
+    "table": {"objects of the database"},
+    "constraint": {"objects of the database"},
     "view": {"objects of the database"},
     "materialized view": {"objects of the database"},
     "extension": {"databases"},
@@ -52,10 +47,11 @@ STEPS = {
     "cron line": {"jobs", "files"},
     "login rule": {"login rules"},
     "setting": {"settings", "files"},
+    "overridden setting": {"settings"},
 }
 
 
-def overwritten(recap: Recap) -> list[Drift]:
+def overwritten(recap: Recap, environment: str) -> list[Drift]:
     """What the repository says otherwise, from a check."""
     return [
         {
@@ -65,7 +61,8 @@ def overwritten(recap: Recap) -> list[Drift]:
             "right": "repository",
             "why": step.get("why", []),
             "keep": f"say it in a variable of role {step['role'] or 'mltrading'}",
-            "undo": f"mldb apply ENV --limit {step['host']}" + (f" --tags {step['role']}" if step["role"] else ""),
+            "undo": f"{program()} apply {environment} --limit {step['host']}",
+            "undo_in": "",
             "about": sorted(about(step)),
         }
         for step in plans.steps(recap)
@@ -143,21 +140,43 @@ def of_primary(found: Iterable[Drift], primary: str) -> list[Drift]:
     ]
 
 
-def unknown(answers: Mapping[str, Any]) -> Iterator[Drift]:
-    """What differs from what the last run of all roles left; null is a host that has had none."""
-    for host, found in sorted(answers.items()):
-        for one in found if isinstance(found, list) else []:
-            undo, where = UNDO.get(one["kind"], OTHERWISE)
+def unknown(answers: Mapping[str, Any], environment: str) -> Iterator[Drift]:
+    """What differs from what the last run of all roles left, and what is wrong whatever it was."""
+    for host, answer in sorted(answers.items()):
+        for one in answer["differences"]:
             before, now = one["accepted"], one["found"]
+            way = ways_out.way_out(one, ways_out.Where(environment, host))
             yield {
                 "host": host,
                 "kind": one["kind"],
                 "name": one["name"],
-                "right": "nobody has said",
-                "why": [f"-{before}"] * (before is not None) + [f"+{now}"] * (now is not None),
-                "keep": f"declare it in {where}, or take it as it is: mldb drift ENV --limit {host} --accept",
-                "undo": undo.format(name=one["name"]),
+                "right": "repository" if one["kind"] in ALWAYS_WRONG else NOBODY,
+                "why": [
+                    f"{sign}{' '.join(text.split())}" for sign, text in (("-", before), ("+", now)) if text is not None
+                ],
+                "keep": way.keep,
+                "undo": way.undo,
+                "undo_in": way.database,
             }
+
+
+def left_fragments(answers: Mapping[str, Any], named: Mapping[str, set[str]], environment: str) -> Iterator[Drift]:
+    """The files of login rules that no role writes any more: the host has them, and no task of a check names them."""
+    for host, answer in sorted(answers.items()):
+        written = {path for path in named.get(host, set()) if "/pg_hba.d/" in path}
+        for path in answer["rule_fragments"] if written else []:
+            if path not in written:
+                again = f"{program()} apply {environment} --limit {host} --tags postgresql_access"
+                yield {
+                    "host": host,
+                    "kind": "login rules that no role asks for",
+                    "name": path,
+                    "right": "repository",
+                    "why": [],
+                    "keep": "ask for them in a variable of a role: docs/operations/access.md",
+                    "undo": f"on {host}: sudo rm {shlex.quote(path)}; then: {again}",
+                    "undo_in": "",
+                }
 
 
 def by_hand(session_made: Session, limit: str) -> tuple[list[Drift], list[str]]:
@@ -166,11 +185,21 @@ def by_hand(session_made: Session, limit: str) -> tuple[list[Drift], list[str]]:
     if session_made.code():
         return [], []
     answers = session_made.run("check_drift", limit=limit).answers
-    new = [host for host, found in sorted(answers.items()) if found in (None, "")]
-    return merged(overwritten(declared), of_primary(unknown(answers), changes.primary(session_made))), new
+    name = session_made.environment.name
+    new = [host for host, answer in sorted(answers.items()) if not answer["known"]]
+    found = as_declared(of_primary(unknown(answers, name), changes.primary(session_made)), declared.named)
+    left = list(left_fragments(answers, declared.named, name))
+    known_paths = {(one["host"], one["name"]) for one in left}
+    found = [one for one in found if (one["host"], one["name"]) not in known_paths]
+    return merged(overwritten(declared, name), [*left, *found]), new
 
 
-def shown(found: list[Drift], new: list[str], name: str) -> RenderableType:
+def as_declared(found: Iterable[Drift], named: Mapping[str, set[str]]) -> list[Drift]:
+    """What differs, without the files that a check has found to be as the repository says."""
+    return [one for one in found if not (one["kind"] == "file" and one["name"] in named.get(one["host"], set()))]
+
+
+def shown(found: list[Drift], new: list[str]) -> RenderableType:
     """Drift, one block each."""
     lines = [
         Text(f"{host} has had no run of all roles yet: what it has beyond the repository is not known.") for host in new
@@ -182,8 +211,10 @@ def shown(found: list[Drift], new: list[str], name: str) -> RenderableType:
             for line in drift_found["why"]
         ]
         right = "the repository says otherwise" if drift_found["right"] == "repository" else "the repository is silent"
-        lines.append(Text(f"    {right}. To undo it: {drift_found['undo'].replace('ENV', name)}"))
-        lines.append(Text(f"    To keep it: {drift_found['keep'].replace('ENV', name)}"))
+        where = f", in database {drift_found['undo_in']}" if drift_found["undo_in"] else ""
+        lines.append(Text(f"    {right}. To undo it{where}:"))
+        lines += [Text(f"        {line}") for line in drift_found["undo"].splitlines()]
+        lines.append(Text(f"    To keep it: {drift_found['keep']}"))
     lines.append(Text(f"{len(found)} things differ." if found else "Nothing was changed by hand."))
     return Group(*lines)
 
@@ -203,17 +234,17 @@ def drift(name: str, options: Mapping[str, Any], *, as_json: bool, verbosity: in
             recap = made.run("check_drift", limit=options["limit"], quiet=True)
             if made.code():
                 return made.end(recap, check=False)
-            accepted = of_primary(unknown(recap.answers), changes.primary(made))
+            accepted = of_primary(unknown(recap.answers, name), changes.primary(made))
             made.audit(recap, accept=True)
             if not as_json:
-                made.console.print(taken(accepted, made.code()))
+                show.say(made.console, taken(accepted, made.code()))
             return made.finish(recap, check=False, more={"accepted": accepted})
         found, new = by_hand(made, options["limit"])
         last = made.recaps.get("check_drift", made.recaps["site"])
         if made.code():
             return made.end(last, check=True)
         if not as_json:
-            made.console.print(shown(found, new, name))
+            show.say(made.console, shown(found, new))
         return made.finish(
             last, check=True, more={"drift": found, "unknown_hosts": new}, code=DRIFTED if found else None
         )

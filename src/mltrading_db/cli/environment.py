@@ -6,8 +6,11 @@ import fcntl
 import json
 import os
 import re
+import shutil
+import stat
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from getpass import getuser
@@ -16,6 +19,10 @@ from pathlib import Path
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
 # Everything else asks for its name before it is changed: a new environment is taken for one that matters.
 FREELY_CHANGED = ("lab", "dev", "staging")
+
+# Where a lock is for all users of a machine, the first that is there.
+LOCKS = ("/run/lock", "/tmp")  # noqa: S108  # a folder of all users is what is wanted, and no file is followed or trusted
+LONGEST_LINE = 400
 
 # What the command ends with; docs/operations/mldb.md explains them.
 DONE, FAILED, REFUSED, DRIFTED, BUSY, INTERRUPTED = 0, 1, 2, 3, 75, 130
@@ -48,7 +55,7 @@ class Environment:
 
     @property
     def state(self) -> Path:
-        """Where its runs, plans and lock are kept, for this user of this controller."""
+        """Where its runs and plans are kept, for this user of this controller."""
         home = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
         return Path(home) / "mltrading-db" / self.name
 
@@ -80,6 +87,14 @@ def project_of(start: Path) -> Path:
     raise RefusedError([f"{start} is in no checkout of mltrading-db: change to one, and run mldb there."])
 
 
+def program(name: str = "mldb") -> str:
+    """How a program of this installation is called from where the user stands, to be pasted into a shell."""
+    here = Path(sys.executable).parent / name
+    if shutil.which(name) == str(here):
+        return name
+    return str(here.relative_to(Path.cwd())) if here.is_relative_to(Path.cwd()) else str(here)
+
+
 def names(project: Path) -> list[str]:
     """The environments of a checkout."""
     return sorted(path.parent.name for path in (project / "inventories").glob("*/hosts.yml"))
@@ -104,28 +119,65 @@ def make_private(folder: Path) -> Path:
     return folder
 
 
+def is_of_all(folder: str) -> bool:
+    """Whether every user may make files there, which newer releases of systemd no longer allow in /run/lock."""
+    return os.path.isdir(folder) and bool(os.stat(folder).st_mode & stat.S_IWOTH)
+
+
+def lock_file(environment: Environment) -> Path:
+    """Where it is written who is at the environment: one file for all users of this machine.
+
+    A lab is its checkout's containers, which have a name of their own where a machine has two.
+    """
+    folder = os.environ.get("MLDB_LOCK_DIR") or next(filter(is_of_all, LOCKS), LOCKS[-1])
+    lab = environment.project / ".lab/name"
+    name = environment.name
+    if name == "lab" and lab.is_file():
+        name = f"lab-{lab.read_text(encoding='utf-8').strip()}"
+    return Path(folder) / f"mltrading-db-{name}.lock"
+
+
+def opened(path: Path) -> int:
+    """Open a file for all users, and make it where it is not there.
+
+    The kernel refuses to create (O_CREAT) what another user has in a folder like /tmp, so it is opened first.
+
+    Raises:
+        RefusedError: this user cannot.
+    """
+    for _ in range(2):
+        try:
+            return os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            with suppress(FileExistsError):
+                made = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC)
+                os.fchmod(made, 0o666)
+                return made
+        except OSError as error:
+            raise RefusedError([f"{path}: {error.strerror}. It is the environment's lock, for all users."]) from None
+    raise RefusedError([f"{path} comes and goes: try again."], BUSY)
+
+
 @contextmanager
 def locked(environment: Environment, command: str) -> Iterator[None]:
-    """Hold the environment while a run lasts.
+    """Hold the environment while a run lasts, against all users of this machine.
 
     The kernel gives the lock back with the process, however it ends, so that none is ever left over.
 
     Raises:
         RefusedError: somebody else is at it.
     """
-    path = make_private(environment.state) / "lock"
-    with path.open("a+", encoding="utf-8") as file:
+    make_private(environment.state)
+    with os.fdopen(opened(lock_file(environment)), "r+", encoding="utf-8", errors="replace") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            file.seek(0)
-            line = (
-                f"{environment.name} is being worked on by {file.read().strip() or 'another run'}. Wait until it ends."
-            )
-            raise RefusedError([line], BUSY) from None
+            who = "".join(filter(str.isprintable, file.read(LONGEST_LINE))).strip() or "another run"
+            raise RefusedError([f"{environment.name} is being worked on by {who}. Wait until it ends."], BUSY) from None
         file.truncate(0)
         at = datetime.now(UTC).strftime("%H:%M:%S UTC")
-        file.write(f"`mldb {command}` of {getuser()} since {at} (process {os.getpid()})")
+        where = f"process {os.getpid()} in {environment.project}"
+        file.write(f"`mldb {command}` of {getuser()} since {at} ({where})")
         file.flush()
         try:
             yield

@@ -12,15 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Event = dict[str, Any]
-WAYS_OUT = {
-    "unreachable": "See that the host is up and answers: ansible -i inventories/{environment} {host} -m ping",
-    "failed": "When it is put right, run it again: mldb {command} {environment}{scope}. What is done stays done.",
-}
-# What stands behind the environment in the commands that are about a host or a table.
-ARGUMENTS = dict.fromkeys(("restore", "rebuild", "promote", "partition"), " and the rest as before")
 # What a result says of itself, the first that is there: of a module that did not start only the shell knows why.
 REASONS = ("module_stderr", "msg", "stderr", "stdout", "module_stdout", "reason")
 LINES_OF_A_REASON = 12
+# What writes files whole.
+WRITERS = {"copy", "template", "host_files", "assemble"}
 HIDDEN = "what it is about is not shown, as it holds secrets"
 # How Ansible's own output begins a line of a task that has changed a host. Of a task with no_log nothing else tells.
 SAID_CHANGED = re.compile(r"^(?:\x1b\[[\d;]*m)*changed: \[", re.MULTILINE)
@@ -53,13 +49,18 @@ class Failure:
     path: str
     reason: str
     unreachable: bool
+    # What to do, where it is known better than by the kind of failure.
+    remedy: str = ""
+    # What a command ended with, where one failed.
+    code: int | None = None
 
-    def way_out(self, environment: str, command: str = "apply") -> str:
-        """What to do about it; the reason of a refused input says it already. Only `apply` can go on with one role."""
-        scope = (f" --tags {self.role}" if self.role else "") if command == "apply" else ARGUMENTS.get(command, "")
-        return WAYS_OUT["unreachable" if self.unreachable else "failed"].format(
-            environment=environment, host=self.host, scope=scope, command=command
-        )
+    def way_out(self, again: str, ping: str) -> str:
+        """What to do about it, with the commands that run it again and that ask the host for a sign of life."""
+        if self.remedy:
+            return self.remedy
+        if self.unreachable:
+            return f"See that the host is up and answers: {ping.format(host=self.host)}\nThen run it again: {again}"
+        return f"When it is put right, run it again: {again}\nWhat is done stays done."
 
 
 @dataclass
@@ -73,6 +74,8 @@ class Host:
     changed: int = 0
     failed: bool = False
     unreachable: bool = False
+    # It did not answer at some task, and the playbook may have gone on without it.
+    silent: bool = False
 
 
 @dataclass
@@ -89,6 +92,8 @@ class Recap:
     finished: bool = False
     # What a debug task said last on each host, as it is: an answer to another program.
     answers: dict[str, Any] = field(default_factory=dict)
+    # The files that tasks have written or, in a check, found as they are to be, of each host.
+    named: dict[str, set[str]] = field(default_factory=dict)
 
     def take(self, event: Event) -> None:
         """Take the next event."""
@@ -110,6 +115,7 @@ class Recap:
             result = {**result, "changed": bool(SAID_CHANGED.search(said))}
         host.role, host.task = data.get("role", ""), data.get("task", "")
         host.busy = kind in ("on_start", "item_on_ok", "item_on_failed", "item_on_skipped", "on_file_diff")
+        self.note_files(data, kind, result)
         looped = data.get("event_loop") is not None or "results" in result
         if kind == "on_ok":
             host.done += 1
@@ -124,6 +130,7 @@ class Recap:
                 return
             self.note_failure(data, result, unreachable=False)
         elif kind == "on_unreachable":
+            host.silent = True
             self.note_failure(data, result, unreachable=True)
 
     def same(self, data: dict[str, Any]) -> bool:
@@ -134,7 +141,13 @@ class Recap:
         """Keep what a playbook says to a person."""
         if str(data.get("task_action", "")).endswith("debug"):
             said = self.answers[data["host"]] = result.get("msg", "")
-            self.messages.append("\n".join(map(str, said)) if isinstance(said, list) else str(said))
+            self.messages.append("\n".join(spoken(said)))
+
+    def note_files(self, data: dict[str, Any], kind: str, result: dict[str, Any]) -> None:
+        """Keep the files that a task is about; one that only looks at a file has said nothing of what is in it."""
+        if kind in ("on_ok", "item_on_ok") and str(data.get("task_action", "")).rpartition(".")[2] in WRITERS:
+            paths = [result.get("dest"), result.get("path"), *(result.get("files") or [])]
+            self.named.setdefault(data["host"], set()).update(path for path in paths if isinstance(path, str))
 
     def note_change(self, data: dict[str, Any], result: dict[str, Any]) -> None:
         """Keep a change with what says why: the module's own actions, else the difference."""
@@ -164,7 +177,8 @@ class Recap:
             task=data.get("task", ""),
             path=data.get("task_path", ""),
             reason=reason_of(result),
-            unreachable=unreachable,
+            unreachable=unreachable or host.silent,
+            code=result["rc"] if isinstance(result.get("rc"), int) else None,
         )
 
     def finish(self, statistics: dict[str, Any]) -> None:
@@ -199,6 +213,30 @@ class Recap:
             "complaints": self.complaints,
             "under_way": [{"host": name, "role": host.role, "task": host.task} for name, host in self.under_way()],
         }
+
+
+def spoken(said: object) -> list[str]:
+    """What a playbook says, as lines for a person: a mapping as its names and values."""
+    if isinstance(said, list):
+        return [line for one in said for line in spoken(one)]
+    if isinstance(said, dict):
+        width = max((len(str(name)) for name in said), default=0)
+        lines = []
+        for name, value in said.items():
+            nested = isinstance(value, (dict, list))
+            lines.append(f"{str(name).replace('_', ' '):<{width}}  {'' if nested else told(value)}".rstrip())
+            lines += [f"    {line}" for line in spoken(value)] if nested else []
+        return lines
+    return [told(said)]
+
+
+def told(value: object) -> str:
+    """A single value."""
+    return (
+        {None: "-", True: "yes", False: "no"}.get(value, str(value))
+        if isinstance(value, (bool, type(None)))
+        else str(value)
+    )
 
 
 def subject(result: dict[str, Any]) -> str:

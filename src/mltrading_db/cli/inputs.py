@@ -62,6 +62,30 @@ def served(playbook: Path) -> tuple[Served, ...]:
     return tuple(found)
 
 
+# What ansible-playbook has beside the tags of a playbook.
+TAGS_OF_ANSIBLE = {"all", "always", "never", "tagged", "untagged"}
+
+
+@cache
+def tags_of(playbook: Path) -> frozenset[str]:
+    """The tags of a playbook: those of its roles and tasks, and of the playbooks that it imports."""
+    found: set[str] = set()
+    for play in yaml_of(playbook):
+        if "ansible.builtin.import_playbook" in play:
+            found |= tags_of(playbook.parent / play["ansible.builtin.import_playbook"])
+        for one in (play, *play.get("roles", []), *play.get("pre_tasks", []), *play.get("tasks", [])):
+            tags = one.get("tags", [])
+            found |= {tags} if isinstance(tags, str) else set(tags)
+    return frozenset(found)
+
+
+def tag_problems(playbook: Path, tags: str) -> list[str]:
+    """The tags of --tags that a playbook does not have: it would run nothing of them, and end well."""
+    known = tags_of(playbook)
+    wrong_tags = [tag for tag in tags.split(",") if tag and tag not in known | TAGS_OF_ANSIBLE]
+    return [f"--tags {tag}: {playbook.stem} has no such tag ({', '.join(sorted(known))})" for tag in wrong_tags]
+
+
 @cache
 def options(project: Path, role: str, entry_point: str = "") -> dict[str, Any]:
     """The options of a role's entry point, or of all of them."""

@@ -163,7 +163,7 @@ def make_secrets(environment: Environment) -> None:
         password_file.write_text(token_urlsafe(32) + "\n", encoding="utf-8")
     text = encrypted(yaml.safe_dump(secrets, explicit_start=True), password_file.read_text(encoding="utf-8").strip())
     vault = environment.folder / "group_vars/all/vault.yml"
-    vault.touch(mode=0o600)
+    # It is encrypted, and whoever shares the checkout reads it too.
     vault.write_text(text, encoding="utf-8")
 
 

@@ -6,6 +6,7 @@ that nobody else reads and that ends with the run. The caller gets the events, a
 
 from __future__ import annotations
 
+import configparser
 import os
 import shlex
 import signal
@@ -27,6 +28,11 @@ Event = dict[str, Any]
 GRACE = 30.0
 
 
+def opens_vault(environment: Environment) -> bool:
+    """Whether the vault is opened by the file of `mldb init`, which the user's own setting goes before."""
+    return environment.vault_password_file.exists() and "ANSIBLE_VAULT_PASSWORD_FILE" not in os.environ
+
+
 @dataclass(frozen=True)
 class Run:
     """What is to be run: a playbook of an environment, with what a person would add to ansible-playbook."""
@@ -46,7 +52,7 @@ class Run:
         wanted += ["--limit", self.limit] if self.limit else []
         wanted += ["--tags", self.tags] if self.tags else []
         wanted += ["-" + "v" * self.verbosity] if self.verbosity else []
-        if self.environment.vault_password_file.exists() and "ANSIBLE_VAULT_PASSWORD_FILE" not in os.environ:
+        if opens_vault(self.environment):
             wanted += ["--vault-password-file", str(self.environment.vault_password_file)]
         return wanted
 
@@ -97,12 +103,17 @@ class Interruption:
 def settings(project: Path) -> dict[str, str]:
     """The environment variables of Ansible, as a person has them who stands in the checkout and uses its programs."""
     programs = str(Path(sys.executable).parent)
+    said = configparser.ConfigParser(interpolation=None)
+    said.read(project / "ansible.cfg", encoding="utf-8")
+    checks = said.get("defaults", "host_key_checking", fallback="true")
     return {
         "ANSIBLE_CONFIG": str(project / "ansible.cfg"),
         "PATH": programs + os.pathsep + os.environ.get("PATH", ""),
         # Events carry the result; colours would only be in the way of masking.
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_FORCE_COLOR": "0",
+        # ansible-runner would have SSH take any key.
+        "ANSIBLE_HOST_KEY_CHECKING": os.environ.get("ANSIBLE_HOST_KEY_CHECKING", checks),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,13 +20,24 @@ from typing import Any
 
 from rich.console import Console
 
-from mltrading_db.cli import inputs, show
-from mltrading_db.cli.environment import DONE, FAILED, INTERRUPTED, REFUSED, Environment, RefusedError, find, locked
+from mltrading_db.cli import host_keys, inputs, show
+from mltrading_db.cli.environment import (
+    BUSY,
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    REFUSED,
+    Environment,
+    RefusedError,
+    find,
+    locked,
+    program,
+)
 from mltrading_db.cli.events import Failure, Recap
 from mltrading_db.cli.history import Record
 from mltrading_db.cli.inventory import Inventory
 from mltrading_db.cli.masks import Masker
-from mltrading_db.cli.runner import Event, Run, play
+from mltrading_db.cli.runner import Event, Run, opens_vault, play
 
 # The playbooks that run all roles.
 ALL_ROLES = {"site", "rebuild_host"}
@@ -75,6 +87,9 @@ class Session:
 
             ended = play(wanted, take)
         self.interrupted = self.interrupted or ended.interrupted
+        recap.failures = {
+            name: host_keys.explained(self.inventory, failure) for name, failure in recap.failures.items()
+        }
         if ended.code and not recap.failures and not ended.interrupted:
             said = recap.complaints[-3:] or [f"{playbook} ended with {ended.code}, and said nothing."]
             raise RefusedError(said, FAILED if recap.hosts else REFUSED)
@@ -145,7 +160,7 @@ class Session:
         if self.interrupted:
             return INTERRUPTED
         if self.refused:
-            return REFUSED
+            return BUSY if any(failure.code == BUSY for failure in self.failures()) else REFUSED
         return FAILED if any(recap.failures for recap in self.recaps.values()) else DONE
 
     def finish(
@@ -185,15 +200,32 @@ class Session:
     def end(self, recap: Recap, *, check: bool) -> int:
         """Show and keep what came of a run; returns the exit code."""
         if not self.as_json:
-            show.outcome(self.console, recap, check=check, interrupted=self.interrupted)
-            for failure in self.failures():
-                self.console.print(show.failure(failure, self.environment.name, self.command))
+            failures = self.failures()
+            show.outcome(self.console, recap, check=check, interrupted=self.interrupted, failures=failures)
+            for failure in failures:
+                show.say(self.console, show.failure(failure, again(self), ping(self.environment)))
         return self.finish(recap, check=check)
+
+
+def again(made: Session) -> str:
+    """The command that runs this once more, as it was typed."""
+    typed = sys.argv[1:] if Path(sys.argv[0]).name == "mldb" else [*made.command.split(), made.environment.name]
+    return shlex.join([*program().split(), *typed])
+
+
+def ping(environment: Environment) -> str:
+    """The command that asks `{host}` for a sign of life; it has to open the vault as a run does."""
+    vault = ["--vault-password-file", str(environment.vault_password_file)] if opens_vault(environment) else []
+    return (
+        shlex.join([program("ansible"), "-i", str(environment.folder), *vault, "-m", "ansible.builtin.ping"])
+        + " {host}"
+    )
 
 
 def git(environment: Environment, *arguments: str) -> str:
     """What git says of the checkout; empty where it is none."""
-    asked = ["git", "-C", str(environment.project), *arguments]
+    # A checkout may be another user's: git runs nothing of it that mldb does not.
+    asked = ["git", "-c", "safe.directory=*", "-C", str(environment.project), *arguments]
     done = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603  # our own arguments
     return done.stdout.strip() if done.returncode == 0 else ""
 

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
@@ -94,10 +93,17 @@ def change_lines(change: Change) -> Iterator[Text]:
         yield Text(f"      … {len(change.why) - LINES_OF_A_CHANGE} more lines", style="dim")
 
 
-def changes(found: Sequence[Change], check: bool) -> RenderableType:
+def nothing(check: bool, whole: bool) -> str:
+    """What is said where nothing changes: of a check that is not whole, no more than it has seen."""
+    if not check:
+        return "Nothing was changed."
+    return "Nothing would change." if whole else "Of what was looked at, nothing would change."
+
+
+def changes(found: Sequence[Change], check: bool, whole: bool = True) -> RenderableType:
     """What was changed, host by host in the order in which it was."""
     if not found:
-        return Text("Nothing would change." if check else "Nothing was changed.")
+        return Text(nothing(check, whole))
     lines: list[RenderableType] = []
     host = ""
     for change in found:
@@ -108,21 +114,32 @@ def changes(found: Sequence[Change], check: bool) -> RenderableType:
     return Group(*lines)
 
 
-def failure(found: Failure, environment: str, command: str) -> RenderableType:
-    """A failure as one block: the task, the host, the reason and the way out."""
-    table = Table.grid(padding=(0, 1))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
+def failure(found: Failure, again: str, ping: str) -> RenderableType:
+    """A failure as one block: the task, the host, the reason and the way out. No line of it is broken."""
     rows = {
         "task": f"{found.role}: {found.task}" if found.role else found.task,
         "host": found.host,
         "reason": found.reason,
-        "way out": found.way_out(environment, command),
+        "way out": found.way_out(again, ping),
         "written in": found.path,
     }
+    lines = [Text("unreachable" if found.unreachable else "failed", style="bold red")]
     for name, value in rows.items():
-        table.add_row(name, Text(value))
-    return Panel(table, title="unreachable" if found.unreachable else "failed", border_style="red", title_align="left")
+        first, *more = value.splitlines() or [""]
+        lines.append(Text.assemble((f"  {name:<10}  ", "bold"), first))
+        lines += [Text(f"{'':<14}{line}") for line in more]
+    return Group(*lines)
+
+
+def not_whole(recap: Recap, failures: Sequence[Failure], *, interrupted: bool) -> str:
+    """Why a run is not whole, in a line; empty where it is."""
+    silent = sorted({one.host for one in failures if one.unreachable})
+    failed = sorted({one.host for one in failures if not one.unreachable})
+    reasons = [f"{', '.join(failed)} failed"] if failed else []
+    reasons += [f"{', '.join(silent)} did not answer"] if silent else []
+    reasons += ["it was stopped"] if interrupted else []
+    reasons += [] if recap.hosts else ["no host was asked"]
+    return "; ".join(reasons)
 
 
 def stopped(recap: Recap) -> RenderableType:
@@ -142,15 +159,32 @@ def counts(recap: Recap) -> str:
     return f"{len(recap.hosts)} hosts, {changed} tasks with changes, {lost} hosts failed"
 
 
-def outcome(console: Console, recap: Recap, *, check: bool, interrupted: bool) -> None:
-    """Print what came of a run."""
+def outcome(
+    console: Console, recap: Recap, *, check: bool, interrupted: bool, failures: Sequence[Failure] = ()
+) -> None:
+    """Print what came of a run; first that it is not whole, where it is not."""
+    missing = not_whole(recap, failures, interrupted=interrupted)
+    if missing:
+        what = "This is no whole check" if check else "The run did not end well"
+        say(console, Text(f"{what}: {missing}.", style="bold red"))
     for message in recap.messages:
-        console.print(Text(message))
-    console.print(changes(recap.changes, check))
+        say(console, Text(message))
+    say(console, changes(recap.changes, check, not missing))
     if interrupted:
-        console.print(stopped(recap))
+        say(console, stopped(recap))
     if not recap.hosts:
-        console.print(Text("\n".join(recap.complaints) or "No host was asked."))
+        say(console, Text("\n".join(recap.complaints)))
+
+
+def say(console: Console, what: RenderableType) -> None:
+    """Print lines as they are: a path, a time or a statement that is broken cannot be pasted."""
+    console.print(what, soft_wrap=True)
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows, the first with the headings, as lines; each column is as wide as it needs, whatever the terminal is."""
+    widths = [max(len(row[number]) for row in rows) for number in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def object_lines(action: dict[str, object]) -> Iterator[Text]:
@@ -202,19 +236,10 @@ def runs(environment: Environment, *, as_json: bool) -> int:
     if as_json:
         sys.stdout.write(json.dumps([{"folder": str(folder), **result} for folder, result in found], indent=2) + "\n")
         return DONE
-    table = Table(box=box.SIMPLE, pad_edge=False)
-    for heading in ("ended", "command", "exit code", "by", "changes", "record"):
-        table.add_column(heading, overflow="fold")
+    rows = [("ended", "command", "exit code", "by", "changes", "record")]
     for folder, result in found:
         command = f"{result['command']}{' --check' if result['check'] else ''}"
-        row = (
-            result["ended"],
-            command,
-            str(result["exit_code"]),
-            result["user"],
-            str(len(result["changes"])),
-            str(folder),
-        )
-        table.add_row(*row)
-    Console(highlight=False).print(table)
+        counts_shown = (str(result["exit_code"]), result["user"], str(len(result["changes"])))
+        rows.append((result["ended"], command, *counts_shown, str(folder)))
+    sys.stdout.write("\n".join(columns(rows)) + "\n")
     return DONE

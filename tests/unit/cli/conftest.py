@@ -29,6 +29,9 @@ ANSWERS = new.Answers(
 def isolate(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Path:
     """Have home and checkout be folders of the test's own; returns the checkout."""
     monkeypatch.setenv("HOME", str(folder / "home"))
+    # Tests run side by side, and all environments are called the same.
+    (folder / "locks").mkdir(exist_ok=True)
+    monkeypatch.setenv("MLDB_LOCK_DIR", str(folder / "locks"))
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     monkeypatch.delenv("ANSIBLE_VAULT_PASSWORD_FILE", raising=False)
     monkeypatch.chdir(folder / "checkout")

@@ -39,7 +39,10 @@ CHECK_DRIFT = """- name: Compare
   tasks:
     - name: Say
       ansible.builtin.debug:
-        msg: "{{ [{'kind': 'file', 'name': '/etc/intruder', 'accepted': none, 'found': 'there'}] }}"
+        msg:
+          known: true
+          rule_fragments: []
+          differences: [{kind: file, name: /etc/intruder, accepted: null, found: there}]
 """
 
 

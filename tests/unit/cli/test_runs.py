@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -13,7 +14,17 @@ from pathlib import Path
 import pytest
 
 from mltrading_db.cli import history, session
-from mltrading_db.cli.environment import BUSY, DONE, FAILED, INTERRUPTED, REFUSED, Environment, RefusedError, locked
+from mltrading_db.cli.environment import (
+    BUSY,
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    REFUSED,
+    Environment,
+    RefusedError,
+    lock_file,
+    locked,
+)
 
 # Each plays a playbook or more.
 pytestmark = pytest.mark.faults
@@ -65,7 +76,7 @@ def test_nothing_of_ansible_runner_is_left(local: Environment) -> None:
     (local.state / "run-of-a-killed-one/env").mkdir(parents=True)
     with session.session("try", local.name) as made:
         made.end(made.run("try"), check=True)
-    assert sorted(path.name for path in local.state.iterdir()) == ["lock", "runs"]
+    assert sorted(path.name for path in local.state.iterdir()) == ["runs"]
 
 
 @pytest.mark.faults
@@ -108,6 +119,43 @@ def test_a_second_run_beside_the_first_is_refused_and_says_who_runs(local: Envir
     ):
         pass
     assert refused.value.code == BUSY
+
+
+def test_a_run_of_another_home_is_refused_and_says_who_runs(local: Environment, tmp_path: Path) -> None:
+    """Two users, or two jobs of CI: what they have in common is the machine."""
+    code = "import time; from mltrading_db.cli.environment import *\n"
+    code += "with locked(find('trial'), 'apply'):\n    print('held', flush=True); time.sleep(60)"
+    other = {**os.environ, "HOME": str(tmp_path / "another"), "XDG_STATE_HOME": str(tmp_path / "another/state")}
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, cwd=local.project, env=other, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(RefusedError, match=f"process {process.pid} in ") as refused, locked(local, "plan"):
+            pass
+        process.kill()
+    assert refused.value.code == BUSY
+
+
+def test_the_lock_is_for_every_user_to_hold(local: Environment) -> None:
+    with locked(local, "apply"):
+        assert stat.S_IMODE(lock_file(local).stat().st_mode) == 0o666
+
+
+def test_a_lock_that_is_a_link_is_not_followed(local: Environment, tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("kept")
+    lock_file(local).unlink(missing_ok=True)
+    lock_file(local).symlink_to(tmp_path / "precious")
+    with pytest.raises(RefusedError, match="for all users"), locked(local, "apply"):
+        pass
+    assert (tmp_path / "precious").read_text() == "kept"
+
+
+def test_the_lab_of_another_name_has_a_lock_of_its_own(local: Environment) -> None:
+    lab = Environment("lab", local.project)
+    first = lock_file(lab)
+    (local.project / ".lab").mkdir()
+    (local.project / ".lab/name").write_text("second\n")
+    assert lock_file(lab) != first
 
 
 def test_the_lock_of_a_killed_run_is_free(local: Environment) -> None:
