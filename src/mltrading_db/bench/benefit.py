@@ -17,7 +17,7 @@ from mltrading_db.bench.page import rows
 def picture(measurement: dict[str, Any]) -> str:
     """The guide's query and the dashboard load: times and pages in each state, on scales of powers of ten."""
     with rc_context(STYLE):
-        figure = Figure(figsize=(9, 2.9), layout="constrained")
+        figure = Figure(figsize=(9, 3.9), layout="constrained")
         axes = figure.subplots(2, 2)
         for row, (claim, title) in enumerate((("symbol_date", "Symbol and date"), ("dashboard", "Dashboard load"))):
             queries = [query for query in measurement["queries"] if query["claim"] == claim]

@@ -8,6 +8,7 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 from matplotlib.typing import RcKeyType
 
 from mltrading_db.bench.figures import HEADINGS, Result, claimed, total
@@ -61,13 +62,18 @@ def bars(axes: Axes, title: str, values: dict[str, float], labels: dict[str, str
     axes.set_yticks(range(len(names)), [HEADINGS.get(name, name) for name in names])
     axes.invert_yaxis()
     axes.tick_params(axis="y", length=0)
-    axes.xaxis.set_visible(False)
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.set_title(title)
     if log:
         axes.set_xscale("log")
         axes.set_xlim(min(values.values()) / 3, max(values.values()) * 8)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        axes.tick_params(axis="x", which="both", length=0, labelsize=8)
+        axes.grid(axis="x", color=INK, alpha=0.15)
+        axes.set_axisbelow(True)
+        axes.set_xlabel("powers of ten", fontsize=8)
     else:
+        axes.xaxis.set_visible(False)
         axes.set_xlim(0, max(values.values()) * 1.3)
     for position, name in enumerate(names):
         axes.annotate(labels[name], (values[name], position), xytext=(4, 0), textcoords="offset points", va="center")
@@ -76,7 +82,7 @@ def bars(axes: Axes, title: str, values: dict[str, float], labels: dict[str, str
 def before_and_after(result: Result) -> str:
     """The guide's query and the dashboard load: times and pages, on scales of powers of ten."""
     with rc_context(STYLE):
-        figure = Figure(figsize=(9, 3.9), layout="constrained")
+        figure = Figure(figsize=(9, 4.9), layout="constrained")
         axes = figure.subplots(2, 2)
         for row, (claim, title) in enumerate((("symbol_date", "Symbol and date"), ("dashboard", "Dashboard load"))):
             reads = claimed(result, claim)

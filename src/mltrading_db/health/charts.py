@@ -137,6 +137,14 @@ def time_axis(axes: Axes) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(4))
 
 
+def show_times(axes: Axes, times: Collection[float]) -> None:
+    """Have the axis reach over these times, in days, and an hour at least: of one point it would be years."""
+    first, last = min(times), max(times)
+    room = max(0.02 * (last - first), (HOUR / DAY - (last - first)) / 2)
+    axes.set_xlim(first - room, last + room)
+    time_axis(axes)
+
+
 def legend(axes: Axes) -> None:
     """Above the picture, where it hides nothing, in as many columns as its names leave room for."""
     handles, names = axes.get_legend_handles_labels()
@@ -198,7 +206,7 @@ def lines(label: str, series: dict[str, Points], unit: str, level: float | None 
         bottom = min([least, *([level] if level is not None else [])]) if below else 0
         room = 0.18 * (top - bottom) or 1
         axes.set_ylim((bottom - room) / divisor if below else 0, (top + room) / divisor)
-        time_axis(axes)
+        show_times(axes, [moment(time) for points in series.values() for time, _ in points])
         axes.yaxis.set_major_formatter(tick(unit, divisor))
         legend(axes)
     return done[0]
@@ -221,8 +229,8 @@ def times_by_hour(rows: list[Row]) -> str:
     with picture("Query time by hour") as (axes, done):
         axes.bar(hours, average, width=0.8 / 24, label="average")
         axes.plot(hours, slowest, color=SERIES[1], marker="o", markersize=3, label="p95 of the slowest operation")
-        axes.set_ylim(bottom=0)
-        time_axis(axes)
+        axes.set_ylim(0, 1.08 * max([*average, *slowest]) or 1)
+        show_times(axes, [hours[0] - HOUR / DAY, hours[-1] + HOUR / DAY])
         axes.yaxis.set_major_formatter(FuncFormatter(ms_text))
         legend(axes)
     return done[0]
@@ -246,7 +254,9 @@ def errors_by_hour(rows: list[Row], most: int = 5) -> str:
             ]  # fmt: skip
             axes.bar(hours, counts, width=0.8 / 24, bottom=below, label=name)
             below = [low + count for low, count in zip(below, counts, strict=True)]
-        time_axis(axes)
+        # A bar whose top is the bottom of an empty one has no room above it otherwise.
+        axes.set_ylim(0, 1.08 * max(below))
+        show_times(axes, [hours[0] - HOUR / DAY, hours[-1] + HOUR / DAY])
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         legend(axes)
     return done[0]
