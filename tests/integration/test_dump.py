@@ -576,6 +576,17 @@ def test_a_restored_database_equals_its_source(dumps: Dumps, server: Server) -> 
     assert ask(server, "postgres", "SELECT has_database_privilege('public', 'restored', 'CONNECT')") == [(False,)]
 
 
+def test_a_database_of_another_encoding_is_dumped_and_restored_with_its_names(dumps: Dumps, server: Server) -> None:
+    ask(server, "postgres", "CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    with contextlib.closing(server.connect("latin", client_encoding="UTF8")) as connection:
+        connection.cursor().execute('CREATE TABLE "prix_\u00e9" AS SELECT \'\u00e9t\u00e9\'::text AS "saison_\u00e9"')
+    latin = replace(dumps, database="latin", tables="")
+    dump = latin.dump()
+    code, said = latin.run("restore_dump", dump.name, "restored")
+    assert code == 0, said
+    assert json.loads(said)["rows"] == {"public.prix_\u00e9": 1}
+
+
 @pytest.mark.parametrize(
     ("table", "rows"),
     [("features", 20_000), ("public.orders", 2_000), ("readings", 1_200)],

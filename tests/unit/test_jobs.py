@@ -1,5 +1,6 @@
 """What the jobs are told: when they start on which host, whom they mail, and which other nodes they ask."""
 
+import ast
 import re
 from pathlib import Path
 from typing import Any
@@ -155,3 +156,27 @@ def test_every_exit_code_is_explained_in_one_place() -> None:
                 named |= {int(code) for code in codes.split(",")}
     assert named >= {0, 1, 2, 69, 75, 124}
     assert named | {126, 127, 130, 137, 143} <= explained
+
+
+def python_of_the_roles() -> list[Path]:
+    """Every file of Python that goes to a host."""
+    files = [path for path in (PROJECT / "roles").glob("*/files/**/*") if path.is_file()]
+    return [
+        path
+        for path in files
+        if path.suffix == ".py" or path.read_bytes()[:40].startswith((b"#!/usr/bin/env python3", b"#!/usr/bin/python3"))
+    ]
+
+
+def test_every_connection_says_its_encoding() -> None:
+    # A database's own is the default, in which names of another one are no names.
+    silent = []
+    for path in python_of_the_roles():
+        text = path.read_text()
+        for call in ast.walk(ast.parse(text)):
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == "psycopg2.connect":
+                said = {keyword.arg for keyword in call.keywords}
+                # What is given as a dictionary is made beside the call.
+                if not ("client_encoding" in said or (None in said and "client_encoding" in text) or "async_" in said):
+                    silent.append(path.name)
+    assert set(silent) <= {"describe_cluster", "recovery.py"}

@@ -74,7 +74,9 @@ class Session:
         self.stopping = threading.Event()
         self._ended, self._cancelling = threading.Event(), threading.Lock()
         self.connection = psycopg2.connect(
-            application_name=name, options=" ".join(f"-c {key}={value}" for key, value in escaped.items())
+            application_name=name,
+            client_encoding="UTF8",
+            options=" ".join(f"-c {key}={value}" for key, value in escaped.items()),
         )
         self.connection.autocommit = True
         for setting, value in SINCE_17.items() if self.connection.server_version >= PG_17 else ():

@@ -50,7 +50,9 @@ class Watch:
             return
         with contextlib.suppress(psycopg2.Error):
             known = {key: self.dsn[key] for key in ("host", "port", "user", "dbname") if key in self.dsn}
-            with contextlib.closing(psycopg2.connect(**known, application_name="watch")) as connection:
+            with contextlib.closing(
+                psycopg2.connect(**known, application_name="watch", client_encoding="UTF8")
+            ) as connection:
                 connection.autocommit = True
                 with connection.cursor() as cursor:
                     self._look(cursor)

@@ -32,6 +32,7 @@ def connect(options: argparse.Namespace, name: str, **settings: str) -> psycopg2
         dbname=options.database,
         user=options.user,
         application_name=name,
+        client_encoding="UTF8",
         options=" ".join(f"-c {key}={value}" for key, value in {"TimeZone": "UTC", **settings}.items()),
     )
     with connection, connection.cursor() as cursor:

@@ -87,7 +87,7 @@ class Settings:
 
 def replication(conninfo: str, command: str) -> tuple[Any, ...]:
     """The first row that a server answers to a replication command."""
-    connection = psycopg2.connect(conninfo, connection_factory=PhysicalReplicationConnection)
+    connection = psycopg2.connect(conninfo, connection_factory=PhysicalReplicationConnection, client_encoding="UTF8")
     with closing(connection), connection.cursor() as cursor:
         cursor.execute(command)
         return tuple(cursor.fetchone()) if cursor.description else ()
@@ -95,7 +95,8 @@ def replication(conninfo: str, command: str) -> tuple[Any, ...]:
 
 def local(settings: Settings, statement: str) -> Any:
     """The one value that this host's server answers."""
-    with closing(psycopg2.connect(host=settings.socket, port=settings.port, dbname="postgres")) as connection:
+    where = {"host": settings.socket, "port": settings.port, "dbname": "postgres", "client_encoding": "UTF8"}
+    with closing(psycopg2.connect(**where)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute(statement)

@@ -126,7 +126,8 @@ def ask_node(node: str, conninfo: str) -> list[dict[str, Any]]:
     query = (QUERIES / "unused_indexes.sql").read_text(encoding="utf-8")
     database = os.environ.get("PGDATABASE", "")
     try:
-        connection = psycopg2.connect(conninfo, dbname=database, connect_timeout=10, application_name="maintenance")
+        named = {"application_name": "maintenance", "client_encoding": "UTF8"}
+        connection = psycopg2.connect(conninfo, dbname=database, connect_timeout=10, **named)
     except psycopg2.Error as error:
         raise JobError(f"{node} does not answer, and an index may serve it: {' '.join(str(error).split())}") from error
     try:
