@@ -39,7 +39,7 @@ class Controller:
         return self.folder / "home"
 
     def clone(self, source: Path | None = None) -> None:
-        """Have what a person has who cloned the repository: the project's files as they are now, or another controller's."""
+        """Have what a person has who cloned the project as it is now, or another controller's checkout."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self.home.mkdir(parents=True, mode=0o700)
         if source:

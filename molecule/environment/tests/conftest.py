@@ -67,7 +67,7 @@ def anna() -> Controller:
 
 @pytest.fixture(scope="session")
 def ben(anna: Controller) -> Controller:
-    """Who works on it from another controller, with the repository and what docs/operations/second_controller.md says."""
+    """Who works on it from another controller: the repository, and what the first keeps outside of it."""
     made = Controller(EPHEMERAL / "ben", EPHEMERAL / "ssh/config")
     made.clone(anna.checkout)
     shutil.copytree(anna.home / ".config", made.home / ".config")

@@ -1,4 +1,4 @@
-"""A newcomer's way, by the commands of the docs: init, check, plan, apply, apply, health, drift, from two controllers."""
+"""The way of a newcomer, by the commands of the docs: from init to drift, and once more from another controller."""
 
 from __future__ import annotations
 
