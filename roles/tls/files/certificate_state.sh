@@ -3,7 +3,7 @@
 #
 #   certificate_state.sh DIRECTORY OWNER CA_SHA256 RENEW_SECONDS ALTERNATIVE_NAMES RECORD
 #
-# CA_SHA256 is the SHA-256 of ca.crt as the controller has it; ALTERNATIVE_NAMES is a comma-separated list of DNS:name
+# CA_SHA256 is the SHA-256 of ca.crt as it is to be: the authority that signs first, and what else is trusted; ALTERNATIVE_NAMES is a comma-separated list of DNS:name
 # and IP:address in any order. RECORD is the file that tells the checks of the folder: "unrecorded" where that alone is
 # missing.
 set -eu
@@ -24,8 +24,9 @@ for file in server.key server.crt ca.crt; do
 done
 
 [ "$(stat -c '%U %a' server.key)" = "$owner 600" ] || say "server.key is not $owner's alone"
-[ "$(sha256sum < ca.crt)" = "$ca_sha256  -" ] || say "ca.crt is another authority's"
-openssl verify -CAfile ca.crt server.crt > /dev/null 2>&1 || say "server.crt is not signed by ca.crt, or has expired"
+[ "$(sha256sum < ca.crt)" = "$ca_sha256  -" ] || say "ca.crt is not what is to be trusted"
+openssl x509 -in ca.crt | openssl verify -CAfile /dev/stdin server.crt > /dev/null 2>&1 \
+  || say "server.crt is not signed by the first authority of ca.crt, or has expired"
 openssl x509 -in server.crt -noout -checkend "$renew_seconds" > /dev/null || say "server.crt ends soon"
 [ "$(openssl pkey -in server.key -pubout)" = "$(openssl x509 -in server.crt -noout -pubkey)" ] \
   || say "server.crt belongs to another key"
