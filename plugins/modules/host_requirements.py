@@ -20,7 +20,7 @@ options:
     elements: str
     required: true
   paths:
-    description: Folders whose file systems are asked for their free space; of one that is missing, the nearest above it.
+    description: Folders whose file systems are asked for free space; of a missing one, the nearest above it.
     type: list
     elements: path
     default: [/var/lib]
@@ -113,7 +113,7 @@ def memory_mb() -> int:
 
 
 def listening_ports(tables: list[Path]) -> list[int]:
-    """Return the ports that something listens on, from /proc/net/tcp and tcp6 (proc(5)): address:PORT in hexadecimal."""
+    """Return the ports that something listens on, from tables of proc(5), which have address:PORT in hexadecimal."""
     found = set()
     for table in tables:
         for line in table.read_text().splitlines()[1:] if table.exists() else []:
