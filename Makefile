@@ -25,7 +25,7 @@ BENCH_SWITCHOVERS ?= 20
 FAULTS_DEBIAN ?= bookworm trixie
 FAULTS_TARGETS ?= 10
 # What test-faults runs on each release: folders of molecule/.
-SCENARIOS ?= faults backup alerts mldb
+SCENARIOS ?= faults backup alerts mldb environment
 DEFAULT_HOSTS := env MOLECULE_EPHEMERAL_DIRECTORY=$(CURDIR)/.lab/molecule/default
 BENCH_PARTS = $(filter indexes module,$(BENCH))
 # ansible-lint alone takes a minute, and goes first so that the others run beside it.
@@ -62,7 +62,7 @@ test: _setup ## set up, then lint and every test: unit, integration, whole hosts
 	$(DEFAULT_HOSTS) molecule destroy --scenario-name default; exit $$failed
 	@lab/count-tests $(RESULTS)/*.xml
 
-test-faults: _setup ## break everything on purpose, and count the rows (FAULTS_DEBIAN="bookworm trixie", SCENARIOS="faults backup alerts mldb", FAULTS_TARGETS=10, FAULTS_SEED=)
+test-faults: _setup ## break everything on purpose, and count the rows (FAULTS_DEBIAN="bookworm trixie", SCENARIOS="faults backup alerts mldb environment", FAULTS_TARGETS=10, FAULTS_SEED=)
 	@rm -f $(foreach scenario,$(SCENARIOS),$(RESULTS)/$(scenario)*)
 	@lab/stage 'Docker Engine' lab/docker
 	@lab/stage 'Host images' lab/image $(FAULTS_DEBIAN)
