@@ -56,9 +56,9 @@ class CallbackModule(CallbackBase):
         if remedy:
             self._display.display(f"REMEDY: {remedy}", color="yellow")
 
-    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
+    def v2_runner_on_failed(self, result: Any, **expected: bool) -> None:
         """Say it of a task that failed, unless the play expects that."""
-        if not ignore_errors:
+        if not any(expected.values()):
             self._say(result)
 
     def v2_runner_on_unreachable(self, result: Any) -> None:

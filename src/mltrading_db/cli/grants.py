@@ -56,7 +56,7 @@ def undo(name: str, before: str, now: str) -> str:
 
 def groups(text: str) -> set[str]:
     """The roles that a role is a member of."""
-    said = re.search(r"member of (\S.*)$", text)
+    said = re.search(r"member of (\S.*)\Z", text)
     return set(said[1].split(",")) if said else set()
 
 
@@ -80,7 +80,7 @@ def undo_role(name: str, before: str | None, now: str | None) -> str:
     if before is None:
         return f"DROP ROLE {role};"
     lines = []
-    plain = [re.sub(r" ?verifier \S+| ?member of.*$", "", text or "") for text in (before, now)]
+    plain = [re.sub(r" ?verifier \S+| ?member of.*\Z", "", text or "") for text in (before, now)]
     if now is None:
         lines.append(f"CREATE ROLE {role} {attributes(before)};")
     elif plain[0] != plain[1]:

@@ -14,7 +14,7 @@ from typing import Any
 
 VERSION = re.compile(r"PG_\d+_\d+")
 # What pg_waldump says of a CREATE TABLESPACE (PostgreSQL 15 to 18).
-CREATED = re.compile(r'CREATE (?:\d+ )?"(/.*)"$')
+CREATED = re.compile(r'CREATE (?:\d+ )?"(/.*)"\Z')
 
 
 def of_backup(details: dict[str, Any]) -> dict[str, str]:
