@@ -44,18 +44,49 @@ def authority_problem(lines: Sequence[str], trusted: Sequence[str], host: str, p
     )
 
 
-def rotation_problem(step: str, states: dict[str, Sequence[str]], signing: str, coming: str) -> str:
+def vault_problem(kept: Sequence[str], trusted: Sequence[str], place: str) -> str:
+    """Return why the vault's authority and the controller's folder do not go together; empty where they do.
+
+    Args:
+        kept: the fingerprints of what the vault keeps; empty where it keeps none.
+        trusted: those of what the folder has, the signing one first; empty where it has none yet.
+        place: the folder.
+    """
+    if not kept or not trusted or kept[0] in trusted:
+        return ""
+    return (
+        f"tls_ca_certificate of the vault is another authority ({kept[0][:16]}…) than those in {place}"
+        f" ({trusted[0][:16]}…). Where it was rotated on this controller, write ca.crt and ca.key of that folder into"
+        " the vault. Where it was rotated on another controller, which did that, move the folder aside: it is made"
+        " again from the vault."
+    )
+
+
+def rotation_problem(
+    step: str, states: dict[str, Sequence[str]], hosts: Sequence[str], authorities: dict[str, str]
+) -> str:
     """Return why a step of a rotation may not be taken yet; empty where it may.
 
     Args:
         step: prepare, switch or finish.
-        states: what authorities.sh printed, by host, of every host of the environment.
-        signing: the fingerprint of the authority that signs.
-        coming: the fingerprint of the next one; empty where there is none.
+        states: what authorities.sh printed, by host, of the hosts of the play.
+        hosts: every host of the environment.
+        authorities: the fingerprints of the one that signs, of the `next` one and of the vault's (`vault`), each empty
+            where there is none.
     """
     if step not in {"prepare", "switch", "finish"}:
         return f"rotate_authority_step is '{step}': it is prepare, switch or finish, in this order."
-    wanted = {"prepare": "", "switch": coming, "finish": signing}[step]
+    signing, vault = authorities["signing"], authorities["vault"]
+    if not signing:
+        return "this controller has no authority yet: playbooks/site.yml makes it, or writes it from the vault."
+    absent = sorted(set(hosts) - set(states))
+    if absent:
+        return (
+            f"every host is to be asked, and {', '.join(absent)} was not: run it without --limit when all hosts answer."
+        )
+    if step == "finish" and vault not in {"", signing}:
+        return "the vault still keeps the authority before: write the ca.crt and ca.key that sign now into it first."
+    wanted = {"prepare": "", "switch": authorities["next"], "finish": signing}[step]
     behind = []
     for host, lines in states.items() if wanted else ():
         for fingerprints in (line.strip().partition(" ")[2].split(",") for line in lines):
@@ -76,5 +107,6 @@ class FilterModule:
         return {
             "certificate_fingerprints": certificate_fingerprints,
             "authority_problem": authority_problem,
+            "vault_problem": vault_problem,
             "rotation_problem": rotation_problem,
         }

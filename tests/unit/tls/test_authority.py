@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -62,38 +63,89 @@ def test_a_host_of_another_authority_is_refused(lines: list[str], trusted: list[
 
 
 @pytest.mark.parametrize(
-    ("step", "states", "coming", "says"),
+    ("kept", "trusted", "says"),
     [
-        pytest.param("prepare", {"db1": [f"/tls {OLD}"]}, "", "", id="it begins"),
-        pytest.param("switch", {"db1": [f"/tls {OLD},{NEW}"], "db2": []}, NEW, "", id="every host trusts the next"),
+        pytest.param([], [OLD], "", id="nothing in the vault"),
+        pytest.param([OLD], [], "", id="a controller without the folder"),
+        pytest.param([OLD], [OLD], "", id="the same"),
+        pytest.param([OLD], [NEW, OLD], "", id="the one before, in the middle of a rotation"),
         pytest.param(
-            "switch", {"db1": [f"/tls {OLD}"]}, NEW, "not every host trusts the next authority yet: db1", id="early"
+            [OLD], [NEW], "write ca.crt and ca.key of that folder into the vault", id="the one before, after it"
         ),
-        pytest.param("finish", {"db1": [f"/tls {OLD},{NEW}"]}, "", "", id="every host is signed by the one that signs"),
-        pytest.param(
-            "finish", {"db1": [f"/tls {NEW},{OLD}"]}, "", "of the new authority yet: db1", id="a host that was away"
-        ),
-        pytest.param("revoke", {}, "", "is prepare, switch or finish", id="no such step"),
+        pytest.param([NEW], [OLD], "move the folder aside", id="rotated on another controller"),
     ],
 )
-def test_a_step_waits_for_the_hosts(step: str, states: dict[str, list[str]], coming: str, says: str) -> None:
-    problem = filters.rotation_problem(step, states, OLD, coming)
+def test_vault_and_folder_go_together(kept: list[str], trusted: list[str], says: str) -> None:
+    problem = filters.vault_problem(kept, trusted, "/ca")
     assert (says in problem) if says else problem == ""
 
 
-def test_a_host_says_what_it_trusts_as_the_controller_reads_it(tmp_path: Path) -> None:
-    texts = [make_authority(tmp_path, name) for name in ("old", "new")]
+@dataclass(frozen=True)
+class Step:
+    """A step that is asked for: what db1 and db2 answered, and the authorities that there are."""
+
+    name: str
+    states: dict[str, list[str]]
+    says: str
+    signing: str = OLD
+    coming: str = ""
+    kept: str = ""
+
+
+BOTH = {host: [f"/tls {OLD},{NEW}"] for host in ("db1", "db2")}
+STEPS = {
+    "it begins": Step("prepare", {"db1": [f"/tls {OLD}"], "db2": []}, ""),
+    "every host trusts the next": Step("switch", {**BOTH, "db2": []}, "", coming=NEW),
+    "a host does not trust the next": Step(
+        "switch", {**BOTH, "db2": [f"/tls {OLD}"]}, "authority yet: db2", coming=NEW
+    ),
+    "every host has a new certificate": Step("finish", BOTH, ""),
+    "a host still has an old one": Step("finish", {**BOTH, "db2": [f"/tls {NEW},{OLD}"]}, "authority yet: db2"),
+    "the vault has the one before": Step("finish", BOTH, "the vault still keeps", kept=NEW),
+    "a host was not asked": Step("switch", {"db1": BOTH["db1"]}, "db2 was not", coming=NEW),
+    "a controller without the authority": Step("prepare", {"db1": [], "db2": []}, "no authority yet", signing=""),
+    "no such step": Step("revoke", BOTH, "is prepare, switch or finish"),
+}
+
+
+@pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
+def test_a_step_waits_for_every_host(step: Step) -> None:
+    authorities = {"signing": step.signing, "next": step.coming, "vault": step.kept}
+    problem = filters.rotation_problem(step.name, step.states, ["db1", "db2"], authorities)
+    assert (step.says in problem) if step.says else problem == ""
+
+
+def answered(records: Path) -> str:
+    """What a host prints of its certificates."""
+    script = ["sh", str(PROJECT / "roles/tls/files/authorities.sh"), str(records), "internal CA"]
+    return subprocess.check_output(script, text=True)
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Path:
+    """A folder with certificates that the checks are told of, in `records`."""
     records, folder = tmp_path / "records", tmp_path / "tls"
     for made in (records, folder):
         made.mkdir()
     (records / "one").write_text(f"{folder}\n")
-    script = ["sh", str(PROJECT / "roles/tls/files/authorities.sh"), str(records)]
-    assert subprocess.check_output(script, text=True) == ""
-    (folder / "server.crt").write_text("any")
-    (folder / "ca.crt").write_text("".join(texts))
-    prints = ",".join(filters.certificate_fingerprints("".join(texts)))
-    assert subprocess.check_output(script, text=True) == f"{folder} {prints}\n"
-    assert len(set(prints.split(","))) == 2
+    return folder
+
+
+@pytest.mark.parametrize("signer", [0, 1])
+def test_a_host_says_who_signed_before_whom_else_it_trusts(tmp_path: Path, held: Path, signer: int) -> None:
+    texts = [make_authority(tmp_path, name) for name in ("internal CA", "internal CA of today")]
+    assert answered(tmp_path / "records") == ""
+    (held / "server.crt").write_text(texts[signer])
+    (held / "ca.crt").write_text("".join(texts))
+    prints = [filters.certificate_fingerprints(text)[0] for text in texts]
+    first, other = prints[signer], prints[1 - signer]
+    assert answered(tmp_path / "records") == f"{held} {first},{other}\n"
+
+
+def test_a_certificate_that_is_brought_along_is_nobody_else_s_concern(tmp_path: Path, held: Path) -> None:
+    for file in ("server.crt", "ca.crt"):
+        (held / file).write_text(make_authority(tmp_path, "Example Corp CA"))
+    assert answered(tmp_path / "records") == ""
 
 
 @pytest.mark.parametrize("killed_after", range(5))
