@@ -62,10 +62,10 @@ def promote(tmp_path: Path) -> Promote:
             "postgresql_replica_target": "db2",
             "__postgresql_replica_psql": "true",
         }
-        command = "{{ inventory_dir }}/script {{ inventory_hostname }}".replace("{{ inventory_dir }}", str(tmp_path))
+        command = [str(tmp_path / "script"), "{{ inventory_hostname }}"]
         # As inventory variables are templates and those of the command line are not.
         extra = tmp_path / "extra.yml"
-        extra.write_text(json.dumps(variables | {"__postgresql_replica_command": command}))
+        extra.write_text(json.dumps(variables | {"__postgresql_replica_argv": command}))
         done = subprocess.run(
             ["ansible-playbook", "-i", "db1,db2,", "-e", f"@{extra}", str(tmp_path / "play.json")],
             env=os.environ
