@@ -22,9 +22,7 @@ REFUSED = [
     pytest.param({"postgresql_settings": {"wrok_mem": "5MB"}}, 'configuration parameter "wrok_mem"', id="mistyped"),
     pytest.param({"postgresql_settings": {"huge_pages": "on"}}, "huge pages are needed", id="no-huge-pages"),
     pytest.param({"postgresql_settings": {"shared_buffers": "900GB"}}, "of shared memory are needed", id="no-memory"),
-    pytest.param(
-        {"postgresql_settings": {"wal_level": "minimal"}}, "WAL streaming (max_wal_senders > 0)", id="minimal-wal"
-    ),
+    pytest.param({"postgresql_settings": {"wal_level": "minimal"}}, "WAL archival cannot be enabled", id="minimal-wal"),
     pytest.param({"postgresql_port": 5433}, "on port 5432, and the inventory asks for", id="another-port"),
     pytest.param({"common_environment": "other"}, "is recorded as a host of 'test'", id="another-environment"),
     pytest.param(
