@@ -35,6 +35,12 @@ def asks(host: Host) -> Query:
     return ask
 
 
+@pytest.fixture(scope="module")
+def host(_testinfra_host: Host) -> Host:
+    """The host, seen from outside: what is asked over SSH stands in its log, with the secrets that it asks for."""
+    return testinfra.get_host(f"docker://{_testinfra_host.backend.get_hostname()}")
+
+
 @pytest.fixture
 def query(host: Host) -> Query:
     """Asks the host's server."""
