@@ -45,6 +45,21 @@ def job_files(host: str, *jobs: dict[str, Any], **given: Any) -> dict[str, str]:
     return {file["path"]: file["content"] for file in evaluated("__common_jobs_files", host, *jobs, **given)}
 
 
+ROLES_WITH_JOBS = sorted(path.parents[1].name for path in (PROJECT / "roles").glob("*/files/jobs"))
+
+
+@pytest.mark.parametrize("owner", ROLES_WITH_JOBS)
+def test_every_file_of_a_role_has_its_folder_made_before_it(owner: str) -> None:
+    # A host may have the jobs of this role alone: a pooler of its own has those of the checks, without the folder sql.
+    given = {"common_jobs_owner": owner, "role_path": str(ROLE)}
+    made = {"/", "/etc", "/etc/cron.d", "/usr/local/lib", "/var/lib", "/var/log"}
+    for entry in evaluated("__common_jobs_folders", "pool1", **given) + evaluated(
+        "__common_jobs_files", "pool1", **given
+    ):
+        assert str(Path(entry["path"]).parent) in made, entry["path"]
+        made.add(entry["path"])
+
+
 def cron_files(host: str, *jobs: dict[str, Any], **given: Any) -> dict[str, str]:
     """The lines for cron of a host, by the names of their jobs."""
     mark, files = "/etc/cron.d/mltrading-db-", job_files(host, *jobs, **given)

@@ -18,6 +18,11 @@ NAME = "shop"
 HOSTS = {"db1.trading.test": "db1", "db2": "db2", "db3": "db3", "pool1": "pool1", "backup1": "backup1"}
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the marker."""
+    config.addinivalue_line("markers", "core: what `make test` runs of this scenario")
+
+
 def container(host: str) -> str:
     """The container of a host."""
     return f"env-{RELEASE}-{HOSTS[host]}"
