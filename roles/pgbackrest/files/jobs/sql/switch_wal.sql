@@ -1,6 +1,6 @@
 -- End the segment that holds the heartbeat, once that is committed: only then is it in what is archived now.
--- archive_timeout is the checkpointer's to look at, at moments of its own, and one that is asleep does not. A server that
--- is to archive less often than a heartbeat is written is left to it.
+-- archive_timeout is the checkpointer's to look at, at moments of its own, and one that is asleep does not.
+-- A server that is to archive less often than a heartbeat is written is left to it.
 SELECT pg_switch_wal()
 FROM pg_stat_archiver
 WHERE
