@@ -130,6 +130,13 @@ def test_who_reads_may_go_away(bars: Database, host: JobHost) -> None:
     assert run.process.wait(60) == 0
 
 
+def test_a_bound_of_a_year_that_python_does_not_have_ends_nothing(bars: Database, host: JobHost) -> None:
+    bars.execute("CREATE TABLE bars_far PARTITION OF bars FOR VALUES FROM ('20000-01-01 00:00+00') TO ('infinity')")
+    run = host.run(bars, "maintain_partitions")
+    assert "public.bars: partitions until" in run.output
+    assert "cannot be held" not in run.output
+
+
 def test_a_default_partition_is_a_failure(bars: Database, host: JobHost) -> None:
     bars.execute("CREATE TABLE bars_default PARTITION OF bars DEFAULT")
     run = host.run(bars, "maintain_partitions")

@@ -417,6 +417,61 @@ def test_a_clock_two_days_behind_is_refused(logs: Database, host: JobHost) -> No
     assert count(logs) == 1000
 
 
+# Milliseconds that were taken for seconds, a table whose newest row is BC, and days that no timestamp can hold.
+FAR = [
+    pytest.param("timestamptz", "to_timestamp(1700000000000)", "55840-", id="a far year"),
+    pytest.param("date", "date '5874897-12-31'", "5874897-12-31", id="the last date"),
+]
+
+
+@pytest.mark.parametrize(("column_type", "value", "said"), FAR)
+def test_a_row_of_a_far_year_refuses_its_own_policy_and_no_other(
+    logs: Database, host: JobHost, column_type: str, value: str, said: str
+) -> None:
+    logs.execute(
+        f"CREATE TABLE odd (at {column_type}); CREATE INDEX ON odd (at); ALTER TABLE odd OWNER TO owner;"
+        f"INSERT INTO odd VALUES ({value}), (now() - interval '90 days')"
+    )
+    both = policies(policy(table="public.odd"), policy())
+    words = [f"its newest row is of {said}", "correct the rows or the clock"]
+    dry = host.run(logs, "run_retention", "--dry-run", **both)
+    refused(dry, 1, "REFUSED public.odd", "WOULD   public.logs", *words)
+    refused(host.run(logs, "run_retention", **both), 1, "FAILED  public.odd", "DONE    public.logs", *words)
+    assert (count(logs, "odd"), audit(logs)) == (2, [("refused", 0), ("done", 281)])
+    assert said in logs.value("SELECT message FROM retention.retention_run WHERE state = 'refused'")
+
+
+@pytest.mark.parametrize(
+    ("newest", "said"), [("0044-03-15 BC", "0044-03-15 00:00:00+00 BC"), ("-infinity", "-infinity")]
+)
+def test_rows_of_before_every_calendar_go_as_others_do(logs: Database, host: JobHost, newest: str, said: str) -> None:
+    logs.execute(
+        "CREATE TABLE odd (at timestamptz); CREATE INDEX ON odd (at); ALTER TABLE odd OWNER TO owner;"
+        f"INSERT INTO odd VALUES ('{newest}')"
+    )
+    both = policies(policy(table="public.odd"), policy())
+    assert said in succeeded(host.run(logs, "run_retention", "--dry-run", **both))
+    succeeded(host.run(logs, "run_retention", **both))
+    assert audit(logs) == [("done", 1), ("done", 281)]
+
+
+def test_a_row_of_a_far_year_does_not_vouch_for_the_clock(logs: Database, host: JobHost) -> None:
+    logs.execute("UPDATE logs SET at = at - interval '2 days'")
+    logs.execute("CREATE TABLE odd (LIKE logs INCLUDING ALL); INSERT INTO odd VALUES (1, to_timestamp(1700000000000))")
+    both = policies(policy(table="public.odd"), policy())
+    refused(host.run(logs, "run_retention", **both), 1, "the clock is ahead, or nothing writes")
+    assert count(logs) == 1000
+
+
+def test_a_table_that_cannot_be_counted_stops_its_own_policy_alone(logs: Database, host: JobHost) -> None:
+    logs.execute("CREATE TABLE odd (LIKE logs INCLUDING ALL)")
+    both = policies(policy(table="public.odd", keep_days=2_000_000_000), policy())
+    said = "its rows cannot be counted: timestamp out of range"
+    refused(host.run(logs, "run_retention", "--dry-run", **both), 1, said, "WOULD   public.logs")
+    refused(host.run(logs, "run_retention", **both), 1, said, "DONE    public.logs")
+    assert audit(logs) == [("refused", 0), ("done", 281)]
+
+
 def test_a_trigger_that_keeps_rows_is_told_of(logs: Database, host: JobHost) -> None:
     logs.execute(
         "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;"

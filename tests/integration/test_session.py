@@ -76,3 +76,18 @@ def test_a_job_has_no_time_limit_of_the_server(db: Database, tmp_path: Path) -> 
             env=host.environment(db.server, db.name), capture_output=True, text=True, check=True,
         )  # fmt: skip
     assert done.stdout.split() == ["0"] * len(known)
+
+
+@pytest.mark.parametrize(
+    "answer", ["'20000-01-01'::timestamptz", "'0044-03-15 BC'::date", "interval '170000000 years'"]
+)
+def test_a_time_that_python_does_not_have_is_a_job_s_error(db15: Database, tmp_path: Path, answer: str) -> None:
+    host = install("postgresql_retention", tmp_path / "host")
+    (host.folder / "asks").write_text(
+        "from dbjob_session import JobError, Session\nsession = Session('asks')\n"
+        f'try:\n    session.value("SELECT {answer}")\nexcept JobError as error:\n    print(error)\n'
+        "print(session.value('SELECT 1'))\n"
+    )
+    run = host.run(db15, "asks")
+    assert (run.code, "the server's answer cannot be held" in run.output) == (0, True), run.output
+    assert run.output.splitlines()[-1] == "1"

@@ -132,6 +132,9 @@ class Session:
         except psycopg2.Error as error:
             self.check()
             raise JobError(said(error)) from error
+        except (ValueError, OverflowError) as error:
+            # A time that is none in Python: a year before 1 or after 9999, an interval of more than 2.7 million years.
+            raise JobError(f"the server's answer cannot be held: {error}") from error
         if warnings := [notice.strip() for notice in self.connection.notices if notice.startswith("WARNING")]:
             raise JobError("; ".join(warnings))
 

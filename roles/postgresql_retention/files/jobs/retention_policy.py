@@ -1,10 +1,9 @@
-"""What is to go: the policies as declared, what their tables are, and whether a policy may be carried out now."""
+"""What is to go: the policies as declared, and what their tables are."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
 from typing import Any
 
 from dbjob_session import Session, SettingsError, identifier, quoted
@@ -12,11 +11,6 @@ from psycopg2 import sql
 
 KEYS = {"table", "column", "keep_days", "archive"}
 TYPES = ("timestamp with time zone", "timestamp without time zone", "date")
-# A row may be dated ahead, as a prediction is; a table of which the newest row is further ahead has wrong rows, or the
-# server a wrong clock.
-AHEAD = timedelta(days=1)
-# Of fewer rows a share says nothing: a table of ten loses half of them any night.
-FEW = 100
 
 TABLE = """
 SELECT
@@ -47,18 +41,6 @@ ORDER BY 1
 """
 
 
-# The end of the newest partition that is past a limit. DEFAULT, and one up to MAXVALUE, have none.
-LAST_BOUND = """
-SELECT coalesce(max(b.bound), '-infinity')::text
-FROM pg_inherits AS h
-INNER JOIN pg_class AS c ON c.oid = h.inhrelid
-CROSS JOIN LATERAL (
-    SELECT substring(pg_get_expr(c.relpartbound, c.oid) FROM ' TO \\(''([^'']+)''\\)$')::{type} AS bound
-) AS b
-WHERE h.inhparent = %s AND b.bound <= %s::{type}
-"""
-
-
 @dataclass(frozen=True)
 class Policy:
     """One table and how long its rows stay. `type` is the column's, `by_time` whether it is partitioned by it."""
@@ -82,24 +64,6 @@ class Policy:
     def time(self) -> sql.Identifier:
         """Return the column as an identifier."""
         return sql.Identifier(self.column)
-
-
-@dataclass(frozen=True)
-class Sight:
-    """What is in a table now. Times as text of the column's type, for the queries that follow."""
-
-    cutoff: str
-    rows: int
-    expired: int
-    unconfirmed: int
-    oldest_kept: str | None
-    newest: datetime | None
-    now: datetime = field(compare=False)
-
-    @property
-    def percent(self) -> float:
-        """Return the share of the table that would go and that nobody confirmed."""
-        return 100 * self.unconfirmed / self.rows if self.rows else 0.0
 
 
 def read(text: str) -> list[Policy]:
@@ -174,61 +138,3 @@ def found(session: Session, policy: Policy) -> Policy:
         table["by_time"],
         tuple(leaf["name"] for leaf in leaves),
     )
-
-
-def look(session: Session, policy: Policy, confirmed_until: str | None) -> Sight:
-    """Count, exactly. Rows before `confirmed_until` have been confirmed by a person."""
-    names = {"column": policy.time, "type": sql.SQL(policy.type), "table": policy.table}
-    cutoff = session.value(
-        sql.SQL("SELECT (now() - make_interval(days => %s))::{type}::text").format(**names), [policy.keep_days]
-    )
-    if policy.by_time:
-        # Partitions go as a whole: the limit is the last bound before it.
-        cutoff = session.value(sql.SQL(LAST_BOUND).format(**names), [policy.oid, cutoff])
-    row = session.run(
-        sql.SQL(
-            "SELECT count(*) AS rows, count(*) FILTER (WHERE {column} < %(cutoff)s::{type}) AS expired,"
-            " count(*) FILTER (WHERE {column} < %(cutoff)s::{type}"
-            " AND ({column} < %(confirmed)s::{type}) IS NOT TRUE) AS unconfirmed,"
-            " (min({column}) FILTER (WHERE {column} >= %(cutoff)s::{type}))::text AS oldest_kept,"
-            " least(max({column}) + %(within)s::interval, greatest(now(), max({column})))::timestamptz AS newest,"
-            " now() AS now FROM {table}"
-        ).format(**names),
-        # A row of a date may be of any time of its day.
-        {"cutoff": cutoff, "confirmed": confirmed_until, "within": "1 day" if policy.type == "date" else "0"},
-    )[0]
-    return Sight(cutoff=cutoff, **row)
-
-
-def implausible(sights: dict[str, Sight], silence: timedelta) -> str:
-    """Return why the rows do not believe the clock, or nothing; other clocks are asked by dbjob_clock.
-
-    A clock that is ahead makes rows look old. Where no table has a row of the last day, either it is ahead or the
-    application stands still, and neither is a reason to delete.
-    """
-    newest = [sight.newest for sight in sights.values() if sight.newest is not None]
-    if not newest or not silence:
-        return ""
-    now = next(iter(sights.values())).now
-    if now - max(newest) > silence:
-        return (
-            f"the server's clock says {now:%Y-%m-%d %H:%M} UTC, and the newest row of all tables is of "
-            f"{max(newest):%Y-%m-%d %H:%M}: the clock is ahead, or nothing writes. Correct the clock, or, where tables "
-            f"may be silent for longer, raise the longest silence"
-        )
-    return ""
-
-
-def objection(policy: Policy, sight: Sight, most_percent: float, confirmed: bool) -> str:
-    """Return why a policy is not carried out now, or nothing."""
-    if sight.newest is not None and sight.newest > sight.now + AHEAD:
-        return (
-            f"its newest row is of {sight.newest:%Y-%m-%d %H:%M} UTC, and the server's clock says "
-            f"{sight.now:%Y-%m-%d %H:%M}: correct the rows or the clock"
-        )
-    if sight.percent > most_percent and sight.unconfirmed >= FEW and not confirmed:
-        return (
-            f"{sight.unconfirmed} of {sight.rows} rows would go, {sight.percent:.0f} % and more than the "
-            f"{most_percent:g} % that go unasked. Look with --dry-run, then: --confirm {policy.name}"
-        )
-    return ""

@@ -13,7 +13,8 @@ from dbjob_session import JobError, Session, identifier
 from psycopg2 import sql
 from retention_archive import Archive, refuse_a_full_disk
 from retention_audit import Audit
-from retention_policy import Policy, Sight
+from retention_policy import Policy
+from retention_sight import Sight
 
 COLUMNS = """
 SELECT attname AS name FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum

@@ -1,5 +1,5 @@
 -- How many days the last partition of each table that is partitioned by time reaches into the future. A key of another
--- type may have bounds that only look like dates.
+-- type may have bounds that only look like dates, and a date may be one that a timestamp cannot hold.
 -- Source: ours, from pg_inherits and the bounds of the partitions.
 SELECT
     item,
@@ -11,9 +11,9 @@ FROM (
         CASE
             WHEN coalesce(nullif(t.typbasetype, 0), t.oid)
                 IN ('date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype)
-                THEN substring(
+                THEN least(substring(
                     pg_get_expr(c.relpartbound, c.oid) FROM 'TO \(''(\d{4,}-\d\d-\d\d[^'']*)''\)'
-                )::timestamptz
+                )::date, '9999-12-31')::timestamptz
         END AS upper_bound
     FROM pg_partitioned_table AS p
     INNER JOIN pg_attribute AS a ON p.partrelid = a.attrelid AND p.partattrs[0] = a.attnum
