@@ -197,8 +197,31 @@ def test_a_row_that_the_application_has_locked_is_left_for_the_next_run(logs: Da
         succeeded(host.run(logs, "run_retention"))
         cursor.execute("COMMIT")
     assert count(logs) == 720
+    assert logs.value("SELECT message FROM retention.retention_run").startswith(
+        "280 rows deleted, 1 rows past the limit"
+    )
     succeeded(host.run(logs, "run_retention"))
     assert count(logs) == 719
+
+
+def test_rows_that_stay_twice_in_a_row_are_a_failure(logs: Database, host: JobHost) -> None:
+    # As a table has it whose audit was made before the number was kept.
+    succeeded(host.run(logs, "run_retention", RETENTION_MOST_ROWS="1"))
+    logs.execute("ALTER TABLE retention.retention_run DROP COLUMN rows_left")
+    with contextlib.closing(logs.connect()) as other, other.cursor() as cursor:
+        cursor.execute("BEGIN; UPDATE logs SET message = 'in use' WHERE id BETWEEN 990 AND 992")
+        assert "3 rows past the limit stayed" in succeeded(host.run(logs, "run_retention"))
+        refused(
+            host.run(logs, "run_retention"),
+            1,
+            "0 rows deleted, 3 rows past the limit stayed",
+            "3 did in the run before",
+        )
+        cursor.execute("COMMIT")
+    succeeded(host.run(logs, "run_retention"))
+    assert logs.rows("SELECT state, rows_left FROM retention.retention_run ORDER BY id") == [
+        ("done", None), ("done", 3), ("failed", 3), ("done", 0),
+    ]  # fmt: skip
 
 
 def test_rows_are_deleted_as_the_owner_and_the_audit_is_not_his(logs: Database, host: JobHost) -> None:
@@ -415,6 +438,142 @@ def test_a_clock_two_days_behind_is_refused(logs: Database, host: JobHost) -> No
     logs.execute("UPDATE logs SET at = at + interval '2 days'")
     refused(host.run(logs, "run_retention"), 1, "its newest row is of", "correct the rows or the clock")
     assert count(logs) == 1000
+
+
+SECURED = (
+    "CREATE TABLE odd (LIKE logs INCLUDING ALL); INSERT INTO odd SELECT * FROM logs; ALTER TABLE odd OWNER TO owner;"
+    "ALTER TABLE odd ENABLE ROW LEVEL SECURITY; ALTER TABLE odd FORCE ROW LEVEL SECURITY;"
+    "CREATE POLICY p ON odd USING (message = current_setting('app.tenant', true))"
+)
+INHERITED = (
+    "CREATE TABLE odd (LIKE logs INCLUDING ALL); INSERT INTO odd SELECT * FROM logs WHERE id < 700;"
+    "CREATE TABLE odd_2024 () INHERITS (odd); INSERT INTO odd_2024 SELECT * FROM logs WHERE id >= 700"
+)
+FOREIGN = (
+    "CREATE FOREIGN DATA WRAPPER nowhere; CREATE SERVER there FOREIGN DATA WRAPPER nowhere;"
+    "CREATE TABLE odd (id bigint, at timestamptz, message text) PARTITION BY LIST (id);"
+    "CREATE TABLE odd_1 PARTITION OF odd FOR VALUES IN (1); CREATE INDEX ON odd_1 (at);"
+    "CREATE FOREIGN TABLE odd_2 PARTITION OF odd FOR VALUES IN (2) SERVER there"
+)
+HINDERED = [
+    pytest.param(SECURED, "ALTER TABLE odd NO FORCE ROW LEVEL SECURITY where owner owns it", id="row-level security"),
+    pytest.param(INHERITED, "ALTER TABLE public.odd_2024 NO INHERIT public.odd", id="inheritance"),
+    pytest.param(FOREIGN, "public.odd_2 is on another server", id="a foreign partition"),
+]
+
+
+@pytest.mark.parametrize(("odd", "remedy"), HINDERED)
+def test_a_table_whose_rows_would_stay_for_ever_is_refused_with_the_way_out(
+    logs: Database, host: JobHost, odd: str, remedy: str
+) -> None:
+    logs.execute(odd)
+    both = policies(policy(table="public.odd"), policy())
+    refused(
+        host.run(logs, "run_retention", "--dry-run", **both), 1, "REFUSED public.odd", "WOULD   public.logs", remedy
+    )
+    refused(host.run(logs, "run_retention", **both), 1, "FAILED  public.odd", "DONE    public.logs", remedy)
+    assert audit(logs) == [("refused", 0), ("done", 281)]
+
+
+def test_the_remedies_for_hidden_rows_are_ones(logs: Database, host: JobHost) -> None:
+    logs.execute(SECURED + ";" + INHERITED.replace("odd", "old"))
+    logs.execute("ALTER TABLE odd NO FORCE ROW LEVEL SECURITY; ALTER TABLE old_2024 NO INHERIT old")
+    logs.execute("CREATE INDEX ON old_2024 (at); ALTER TABLE old OWNER TO owner; ALTER TABLE old_2024 OWNER TO owner")
+    three = policies(*(policy(table=f"public.{name}") for name in ("odd", "old", "old_2024")))
+    succeeded(host.run(logs, "run_retention", RETENTION_MOST_PERCENT="100", **three))
+    assert [deleted for _, deleted in audit(logs)] == [281, 0, 281]
+
+
+def test_rows_that_become_hidden_half_way_are_an_error_of_the_server(logs: Database, host: JobHost) -> None:
+    with contextlib.closing(logs.connect()) as other, other.cursor() as cursor:
+        run = host.start(logs, "run_retention", RETENTION_REST="200")
+        until(lambda: count(logs) < 1000)
+        cursor.execute("ALTER TABLE logs ENABLE ROW LEVEL SECURITY; ALTER TABLE logs FORCE ROW LEVEL SECURITY")
+        run.terminate()
+    said = "would be affected by row-level security"
+    effects = host.folder / "retention_effects.py"
+    effects.write_text(effects.read_text().replace("row_security_active(leaf.oid)", "false"))
+    refused(host.run(logs, "run_retention"), 1, said)
+
+
+# --- what goes with the rows
+
+# A child of rows past the limit, its own child, one that loses its reference, one that is only told of by a trigger.
+FAMILY = """
+CREATE TABLE child (id bigserial PRIMARY KEY, log bigint REFERENCES logs ON DELETE CASCADE);
+CREATE TABLE grandchild (child bigint REFERENCES child ON DELETE CASCADE) PARTITION BY HASH (child);
+CREATE TABLE grandchild_0 PARTITION OF grandchild FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE grandchild_1 PARTITION OF grandchild FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+CREATE TABLE friend (log bigint REFERENCES logs ON DELETE SET NULL);
+CREATE TABLE told (log bigint); GRANT ALL ON told TO owner;
+INSERT INTO child (log) SELECT n FROM generate_series(900, 999) n; INSERT INTO child (log) VALUES (1);
+INSERT INTO grandchild SELECT id FROM child, generate_series(1, 3); INSERT INTO friend VALUES (1), (999), (1000);
+ALTER TABLE child OWNER TO owner; ALTER TABLE grandchild OWNER TO owner; ALTER TABLE friend OWNER TO owner;
+CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN INSERT INTO told SELECT old.id WHERE old.id > 990; RETURN NULL; END $$;
+"""
+DEFERRED = (
+    "CREATE CONSTRAINT TRIGGER tell AFTER DELETE ON logs DEFERRABLE INITIALLY DEFERRED FOR EACH ROW"
+    " EXECUTE FUNCTION tell()"
+)
+
+
+def test_what_goes_or_changes_with_the_rows_is_told_before_and_afterwards(logs: Database, host: JobHost) -> None:
+    logs.execute(FAMILY)
+    logs.execute(DEFERRED)
+    before = ["100 rows of public.child (ON DELETE CASCADE)", "300 rows of public.grandchild (ON DELETE CASCADE)"]
+    before += ["2 rows of public.friend (ON DELETE SET NULL)", "trigger tell would run"]
+    said = succeeded(host.run(logs, "run_retention", "--dry-run"))
+    assert [word for word in before if word not in said] == [], said
+    assert count(logs, "child") == 101
+    rows = "281 rows deleted; with them 100 rows of public.child deleted, 2 rows of public.friend updated, "
+    parts = logs.rows("SELECT count(*) FROM grandchild WHERE child <= 100 GROUP BY tableoid ORDER BY tableoid")
+    rows += ", ".join(f"{n} rows of public.grandchild_{i} deleted" for i, (n,) in enumerate(parts))
+    rows += ", 10 rows of public.told inserted"
+    assert rows in " ".join(succeeded(host.run(logs, "run_retention")).split())
+    assert logs.value("SELECT message FROM retention.retention_run") == rows
+    assert (count(logs, "child"), count(logs, "grandchild"), count(logs, "told")) == (1, 3, 10)
+
+
+def test_a_deferred_trigger_runs_as_the_owner_and_not_as_the_superuser(logs: Database, host: JobHost) -> None:
+    logs.execute("CREATE TABLE seen (who text); GRANT ALL ON seen TO owner")
+    logs.execute(
+        "CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN INSERT INTO seen VALUES (current_user); RETURN NULL; END $$"
+    )
+    logs.execute(DEFERRED)
+    succeeded(host.run(logs, "run_retention"))
+    assert logs.rows("SELECT DISTINCT who FROM seen") == [("owner",)]
+
+
+def test_a_table_that_refers_to_itself_says_which_more_went(logs: Database, host: JobHost) -> None:
+    logs.execute("ALTER TABLE logs ADD parent bigint REFERENCES logs ON DELETE CASCADE")
+    logs.execute("UPDATE logs SET parent = 999 WHERE id IN (1, 2)")
+    assert "281 rows deleted; with them 2 rows of public.logs deleted" in succeeded(host.run(logs, "run_retention"))
+    assert count(logs) == 717
+
+
+@pytest.mark.parametrize("action", ["CASCADE", "SET NULL"])
+def test_an_archive_that_would_not_hold_all_that_goes_is_refused(
+    logs: Database, host: JobHost, archive: Path, action: str
+) -> None:
+    logs.execute(f"CREATE TABLE child (log bigint REFERENCES logs ON DELETE {action}); INSERT INTO child VALUES (999)")
+    logs.execute("CREATE TABLE other (LIKE logs INCLUDING ALL); INSERT INTO other SELECT * FROM logs")
+    logs.execute("ALTER TABLE other OWNER TO owner")
+    both = policies(policy(archive=True), policy(table="public.other", archive=True))
+    words = [
+        f"public.child (ON DELETE {action} of child_log_fkey)",
+        "lose what is in no archive",
+        "ON DELETE NO ACTION",
+    ]
+    refused(host.run(logs, "run_retention", "--dry-run", **both), 1, *words)
+    refused(host.run(logs, "run_retention", **both), 1, *words, "DONE    public.other")
+    assert (count(logs), count(logs, "child"), len(archived(archive))) == (1000, 1, 281)
+    # The way out that it names.
+    logs.execute("DELETE FROM child; ALTER TABLE child DROP CONSTRAINT child_log_fkey")
+    logs.execute("ALTER TABLE child ADD FOREIGN KEY (log) REFERENCES logs")
+    succeeded(host.run(logs, "run_retention", **both))
+    assert count(logs) == 719
 
 
 # Milliseconds that were taken for seconds, a table whose newest row is BC, and days that no timestamp can hold.

@@ -23,7 +23,8 @@ from psycopg2 import sql
 LOCK = (1885826928, 1)
 
 # Unqualified names are of the catalog or of public, times are UTC, and a statement whose client was killed ends by
-# itself. Whoever waits for a lock is in front of others who want one: half a minute at most.
+# itself. Whoever waits for a lock is in front of others who want one: half a minute at most. Rows that a policy of
+# row-level security hides are an error, and not taken for rows that are not there.
 SETTINGS = {
     "search_path": "pg_catalog, public",
     "TimeZone": "UTC",
@@ -32,6 +33,7 @@ SETTINGS = {
     "idle_session_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
     "lock_timeout": "30s",
+    "row_security": "off",
 }
 # Of PostgreSQL 17: it would end a build half-way, and leave it INVALID.
 SINCE_17 = {"transaction_timeout": "0"}

@@ -28,7 +28,8 @@ CREATE TABLE IF NOT EXISTS {schema}.retention_run (
     archives text[] NOT NULL DEFAULT ARRAY[]::text[],
     state text NOT NULL DEFAULT 'running'
         CHECK (state IN ('running', 'done', 'refused', 'failed', 'stopped', 'killed')),
-    message text NOT NULL DEFAULT ''
+    message text NOT NULL DEFAULT '',
+    rows_left bigint
 );
 CREATE TABLE IF NOT EXISTS {schema}.retention_partition (
     partition_oid oid PRIMARY KEY,
@@ -41,6 +42,8 @@ CREATE TABLE IF NOT EXISTS {schema}.retention_partition (
     archive text
 );
 """
+# A table of before the column has none.
+HAS_LEFT = "SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = 'rows_left')"
 
 
 class Audit:
@@ -51,6 +54,8 @@ class Audit:
         self.session, self.schema = session, schema
         if session.value("SELECT to_regclass(%s) IS NULL", [f'"{schema}".retention_partition']):
             session.run(self.sql(TABLES))
+        if not session.value(HAS_LEFT, [f'"{schema}".retention_run']):
+            session.run(self.sql("ALTER TABLE {schema}.retention_run ADD COLUMN rows_left bigint"))
 
     def sql(self, text: str, **names: sql.Composable) -> sql.Composed:
         """Return a statement with the schema's name in it."""
@@ -96,6 +101,22 @@ class Audit:
         """Count rows, in the transaction that deletes them."""
         statement = "UPDATE {schema}.retention_run SET rows_deleted = rows_deleted + %s WHERE id = %s"
         self.session.run(self.sql(statement), [rows, row])
+
+    def deleted(self, row: int) -> int:
+        """Return how many rows were counted."""
+        return int(self.session.value(self.sql("SELECT rows_deleted FROM {schema}.retention_run WHERE id = %s"), [row]))
+
+    def note_left(self, policy: Any, row: int, left: int) -> int:
+        """Note how many rows past the limit stayed; return how many did in the run before."""
+        self.session.run(self.sql("UPDATE {schema}.retention_run SET rows_left = %s WHERE id = %s"), [left, row])
+        before = self.session.run(
+            self.sql(
+                "SELECT rows_left FROM {schema}.retention_run WHERE (table_name, column_name) = (%s, %s) AND id < %s"
+                " AND state IN ('done', 'failed') ORDER BY id DESC LIMIT 1"
+            ),
+            [policy.name, policy.column, row],
+        )
+        return int(before[0]["rows_left"] or 0) if before else 0
 
     def add_archive(self, row: int, path: str) -> None:
         """Name an archive."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +14,7 @@ from dbjob_session import JobError, Session, identifier
 from psycopg2 import sql
 from retention_archive import Archive, refuse_a_full_disk
 from retention_audit import Audit
+from retention_effects import TRIGGERED, Changes, beside, changed
 from retention_policy import Policy
 from retention_sight import Sight
 
@@ -54,9 +56,15 @@ class Removal:
         """Take the session, the settings, and the row of the audit."""
         self.session, self.given, self.audit = session, given, audit
         self.policy, self.sight, self.row = policy, sight, row
+        # What went or changed with the rows, by foreign keys and triggers.
+        self.others: Changes = Counter()
 
     def carry_out(self) -> str:
-        """Remove what is past the limit, up to the cap, and return how far that got."""
+        """Remove what is past the limit, up to the cap, and return how far that got.
+
+        Raises:
+            JobError: it was not done, or rows past the limit stayed in this run and in the one before.
+        """
         dropped, spared = self.drop_partitions() if self.policy.by_time else (0, [])
         deleted = 0
         with self.archive() as archive:
@@ -66,7 +74,25 @@ class Removal:
         parts += [f"{deleted} rows deleted"] if deleted or not parts else []
         parts += ["the cap of one run: the next one goes on"] if deleted >= self.given.most_rows else []
         parts += [f"{name} was detached by an earlier run and is kept longer now: attach it again" for name in spared]
+        left = 0 if deleted >= self.given.most_rows else self.count_left()
+        before = self.audit.note_left(self.policy, self.row, left)
+        parts += [f"{left} rows past the limit stayed, locked or hidden by somebody"] if left else []
+        if left and before:
+            raise JobError(f"{', '.join(parts)}, and {before} did in the run before: look who keeps them (pg_locks)")
         return ", ".join(parts)
+
+    def count_left(self) -> int:
+        """Return how many rows past the limit are there still, where fewer went than were seen."""
+        if self.audit.deleted(self.row) >= self.sight.expired:
+            return 0
+        names = {"table": self.policy.table, "column": self.policy.time, "type": sql.SQL(self.policy.type)}
+        query = sql.SQL("SELECT count(*) FROM {table} WHERE {column} < %s::{type}").format(**names)
+        return int(self.session.value(query, [self.sight.cutoff]))
+
+    @property
+    def effects(self) -> str:
+        """Return what went or changed with the rows, in words."""
+        return f"with them {told}" if (told := beside(self.others)) else ""
 
     @contextlib.contextmanager
     def archive(self) -> Iterator[Archive | None]:
@@ -137,11 +163,19 @@ class Removal:
             if archive is not None:
                 rest = sql.SQL("FROM ONLY {table} WHERE {chosen} ORDER BY {column}").format(chosen=chosen, **names)
                 archive.append(self.session, rest, batch["rows"])
+            triggered = self.session.value(TRIGGERED, [leaf])
+            before = changed(self.session) if triggered else Counter()
             gone = int(self.session.value(sql.SQL(DELETE).format(chosen=chosen, **names)))
             if gone != batch["rows"]:
                 raise JobError(f"of {batch['rows']} rows {leaf} gave {gone}: a trigger or a rule keeps them")
+            others: Changes = Counter()
+            if triggered:
+                # Deferred ones run now, as the owner and not as the login that commits.
+                self.session.run("SET CONSTRAINTS ALL IMMEDIATE")
+                others = changed(self.session) - before - Counter({(leaf, "deleted"): gone})
             self.be("none")
             self.audit.add_deleted(self.row, gone)
+        self.others += others
         return gone, batch["highest"]
 
     def be(self, role: str) -> None:

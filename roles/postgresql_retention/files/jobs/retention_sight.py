@@ -13,6 +13,7 @@ from typing import Any
 
 from dbjob_session import JobError, Session, StoppedError
 from psycopg2 import sql
+from retention_effects import hindrance
 from retention_policy import Policy
 
 # A row may be dated ahead, as a prediction is; a table of which the newest row is further ahead has wrong rows, or the
@@ -80,16 +81,21 @@ class Sight:
 Seen = tuple[Policy, Sight, str]
 
 
-def observe(session: Session, policies: list[Policy], confirmed_until: Callable[[Policy], str | None]) -> list[Seen]:
-    """Look at each table; one that cannot be looked at has its own policy refused, and no other."""
+def observe(
+    session: Session, policies: list[Policy], owner: str, confirmed_until: Callable[[Policy], str | None]
+) -> list[Seen]:
+    """Look at each table; one that cannot be looked at, or not be deleted from, has its own policy refused."""
     seen = []
     for policy in policies:
+        sight = Sight()
         try:
-            seen.append((policy, look(session, policy, confirmed_until(policy)), ""))
+            sight = look(session, policy, confirmed_until(policy))
+            why = hindrance(session, policy, owner)
         except StoppedError:
             raise
         except JobError as error:
-            seen.append((policy, Sight(), f"its rows cannot be counted: {error}"))
+            why = f"its rows cannot be counted: {error}"
+        seen.append((policy, sight, why))
     return seen
 
 
