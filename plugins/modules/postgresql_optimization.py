@@ -13,6 +13,9 @@ description:
     what is C(INVALID), and leaves alone what is as declared, however the same thing is spelled.
   - Definitions are compared, not names. The server is asked what a declaration means. Each object is made on an empty
     temporary twin of its table in a transaction that is rolled back, read back, and compared with what is there.
+  - Where both texts differ, each is read a second time. The server's text of a C(BETWEEN) or of a list of C(varchar)
+    becomes another in each restore of a dump, and what C(psql) shows may be declared. A call in the words of SQL, such
+    as C(AT TIME ZONE) or C(TRIM), is the call of the function. Parameters of operator classes are compared as values.
   - Indexes are built and dropped C(CONCURRENTLY). An index that differs is built under another name, takes over the
     name in one short transaction, and only then is the old one dropped, so there is no moment in which neither
     serves.

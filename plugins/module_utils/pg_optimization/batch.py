@@ -9,22 +9,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from . import sqlbuild, twin_queries
+from . import reading, sqlbuild, twin_queries
 from .catalog import definition
 from .connection import Session, sql
 from .model import Declaration, Index, MaterializedView, Name, Statistics
+from .savepoint import Failed, undone
 from .state import Found, Relation
 from .table import differing
 from .twins import (
     TWIN,
     Canonical,
-    Failed,
     StatisticsDefinition,
     ViewDefinition,
     group,
     parameter_statements,
     table_statement,
-    undone,
 )
 
 if TYPE_CHECKING:
@@ -102,14 +101,19 @@ class Batch:
         canonical = Canonical()
         session.execute(sql.SQL(";\n").join(self.script))
         for row in session.rows(twin_queries.TWIN_INDEXES, (_ANY,)) if self.indexes else []:
-            canonical.indexes[self.indexes[row["twin"]].name] = definition(row)
+            index = self.indexes[row["twin"]]
+            twin, existing = sql.Identifier("pg_temp", index.table.name), self.found.index_on(index.name, index.table)
+            canonical.indexes[index.name] = reading.index(session, existing, definition(row), twin)
         for row in session.rows(twin_queries.TWIN_STATISTICS, (_ANY,)) if self.statistics else []:
-            name = self.statistics[row["twin"]].name
-            canonical.statistics[name] = StatisticsDefinition(row["columns"], row["kinds"])
+            item = self.statistics[row["twin"]]
+            twin = sql.Identifier("pg_temp", item.table.name)
+            said = reading.statistics(session, self.found.statistics_on(item.name, item.table), row["columns"], twin)
+            canonical.statistics[item.name] = StatisticsDefinition(said, row["kinds"])
         for row in session.rows(twin_queries.TWIN_VIEWS) if self.views else []:
             columns = tuple((name, kind, collation) for name, kind, collation in row["columns"] or ())
-            made = ViewDefinition(row["query"], columns, len(canonical.views))
-            canonical.views[self.views[row["twin"]].name] = made
+            name = self.views[row["twin"]].name
+            query = reading.query(session, self.found.relations[name].query, row["query"])
+            canonical.views[name] = ViewDefinition(query, columns, len(canonical.views))
         return canonical
 
 

@@ -71,7 +71,7 @@ def compare(index: Index, canonical: Definition, existing: FoundIndex) -> Differ
         rebuild.append(f"is on {existing.table}")
     if have.unique != want.unique:
         rebuild.append("is unique" if have.unique else "is not unique")
-    if have.tail != want.tail:
+    if not want.tail_is(have):
         rebuild.append(f"is {have.tail}")
     if have.parameters != want.parameters:
         names = {name for name, _ in set(have.parameters) ^ set(want.parameters)}

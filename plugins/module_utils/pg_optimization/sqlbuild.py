@@ -11,7 +11,7 @@ from .model import Index, Key, MaterializedView, Name, Statistics
 
 if TYPE_CHECKING:
     from .connection import Composable, Composed
-    from .state import FoundIndex, FoundStatistics
+    from .state import Definition, FoundIndex, FoundStatistics
 
 
 def ident(name: Name) -> Composable:
@@ -27,6 +27,11 @@ def text(piece: str, *parts: Composable) -> Composed:
 def raw(piece: str) -> Composable:
     """Return SQL that the declaration or the server wrote."""
     return sql.SQL(sqltext.closed(piece))
+
+
+def shown(query: str) -> Composable:
+    """Return a query that the server wrote, without its semicolon."""
+    return sql.SQL(query.rstrip().rstrip(";"))
 
 
 def assignments(parameters: Iterable[tuple[str, str]]) -> Composable:
@@ -128,8 +133,13 @@ def create_statistics(statistics: Statistics, name: Composable, table: Composabl
 
 def like_index(found: FoundIndex, name: Composable, table: Composable) -> Composed:
     """Return CREATE INDEX of an index like a found one, on another table; without its storage parameters."""
-    piece = "CREATE UNIQUE INDEX {} ON {} USING {}" if found.definition.unique else "CREATE INDEX {} ON {} USING {}"
-    return text(piece, name, table, sql.SQL(found.definition.tail))
+    return index_of(found.definition, name, table)
+
+
+def index_of(definition: Definition, name: Composable, table: Composable) -> Composed:
+    """Return CREATE INDEX of a definition in the server's words; without its storage parameters."""
+    piece = "CREATE UNIQUE INDEX {} ON {} USING {}" if definition.unique else "CREATE INDEX {} ON {} USING {}"
+    return text(piece, name, table, sql.SQL(definition.tail))
 
 
 KINDS = {"d": "ndistinct", "f": "dependencies", "m": "mcv"}

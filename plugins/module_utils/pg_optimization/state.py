@@ -12,7 +12,8 @@ from .naming import marked
 class Definition:
     """What an index is, as the server spells it; equal definitions are the same index under another name.
 
-    `tail` is what follows USING without the storage parameters, `parts` one text for each key column.
+    `tail` is what follows USING without the storage parameters, `parts` one text for each key column. `declared` is
+    the tail as it is when the declaration is made, where `tail` has the words of the index that is there.
     """
 
     tail: str
@@ -21,10 +22,15 @@ class Definition:
     parts: tuple[str, ...] = ()
     plain: bool = True  # no predicate
     includes: int = 0
+    declared: str | None = field(default=None, compare=False)
 
     def same(self, other: Definition) -> bool:
         """Tell whether both are the same but for storage parameters."""
-        return self.tail == other.tail and self.unique == other.unique
+        return self.tail_is(other) and self.unique == other.unique
+
+    def tail_is(self, other: Definition) -> bool:
+        """Tell whether what follows USING means the same."""
+        return other.tail in {self.tail, self.declared}
 
 
 @dataclass(frozen=True)
@@ -174,6 +180,16 @@ class Found:
     dependents: tuple[Dependent, ...] = ()
     marked_views: tuple[Name, ...] = ()
     readers: tuple[tuple[Name, Name], ...] = ()  # materialized views, each with a relation of the declaration it reads
+
+    def index_on(self, name: Name, table: Name) -> FoundIndex | None:
+        """Return the index of a name where it is on a given table."""
+        index = self.indexes.get(name)
+        return index if index is not None and index.table == table else None
+
+    def statistics_on(self, name: Name, table: Name) -> FoundStatistics | None:
+        """Return the statistics object of a name where it is on a given table."""
+        item = self.statistics.get(name)
+        return item if item is not None and item.table == table else None
 
     def indexes_of(self, table: Name) -> list[FoundIndex]:
         """Return the indexes of one table, in the order of their names."""

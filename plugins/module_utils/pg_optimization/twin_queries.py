@@ -61,3 +61,35 @@ SELECT s.stxname AS twin, pg_get_statisticsobjdef_columns(s.oid) AS columns,
 FROM pg_statistic_ext s
 WHERE s.stxnamespace = pg_my_temp_schema() AND s.stxname ~ %s
 """
+
+# What the server keeps of indexes on twins: their names. Trees are of one twin, so columns have the same numbers.
+TWIN_INDEX_TREES = f"""
+SELECT c.relname AS twin, {DEFINITION},
+       c.relam::bigint AS method, i.indkey::text AS columns, i.indclass::text AS classes,
+       i.indcollation::text AS collations, i.indoption::text AS options, i.indnkeyatts::int AS keys,
+       i.indnullsnotdistinct AS distinct_nulls, i.indexprs::text AS expressions, i.indpred::text AS predicate,
+       (SELECT json_agg(json_build_array(a.attnum, a.attoptions, (
+            SELECT p.proname
+            FROM pg_opclass o
+            JOIN pg_amproc s ON s.amprocfamily = o.opcfamily AND s.amproclefttype = o.opcintype
+            JOIN pg_proc p ON p.oid = s.amproc
+            WHERE o.oid = i.indclass[a.attnum - 1] AND p.proname ~ 'options$' LIMIT 1)))
+        FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attoptions IS NOT NULL) AS parameters
+FROM pg_index i
+JOIN pg_class c ON c.oid = i.indexrelid
+JOIN pg_class t ON t.oid = i.indrelid
+WHERE c.relnamespace = pg_my_temp_schema() AND c.relname = ANY (%s)
+"""  # noqa: S608 - parts of this file
+
+# The same of statistics
+TWIN_STATISTICS_TREES = """
+SELECT s.stxname AS twin, s.stxkeys::text AS keys, s.stxexprs::text AS expressions
+FROM pg_statistic_ext s WHERE s.stxnamespace = pg_my_temp_schema() AND s.stxname = ANY (%s)
+"""
+
+# The same of views
+TWIN_VIEW_TREES = """
+SELECT v.relname AS twin, v.oid::bigint AS oid, r.ev_action::text AS tree
+FROM pg_class v JOIN pg_rewrite r ON r.ev_class = v.oid
+WHERE v.relnamespace = pg_my_temp_schema() AND v.relname = ANY (%s)
+"""

@@ -7,24 +7,21 @@ A twin has the name of its table, for expressions that use it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from . import sqlbuild, twin_queries
+from . import reading, sqlbuild, twin_queries
 from .catalog import definition
 from .connection import Session, sql
-from .errors import ServerError
 from .model import Declaration, Index, Name, Problem, Statistics, TableParameters
+from .savepoint import Failed, undone
 from .state import Definition, Found, Relation
 
 if TYPE_CHECKING:
     from .connection import Composable, Composed
 
 TWIN = "__pgopt_twin"
-# Not the declaration's fault: connection, transaction rollback, resources, lock timeout, operator, system.
-NOT_A_REFUSAL = ("08", "40", "53", "55P03", "57", "58", "XX")
 
 
 @dataclass(frozen=True)
@@ -71,30 +68,6 @@ class Canonical:
         self.views |= other.views
         self.statistics |= other.statistics
         self.problems += other.problems
-
-
-class Failed(Exception):  # noqa: N818 - control flow of the files of twins
-    """The work on one object was refused by the server."""
-
-    def __init__(self, error: ServerError) -> None:
-        """Keep the server's error."""
-        super().__init__(error.message)
-        self.error = error
-
-
-@contextmanager
-def undone(session: Session, savepoint: str) -> Iterator[None]:
-    """Run a block behind a savepoint and undo it."""
-    session.execute(f"SAVEPOINT {savepoint}")
-    try:
-        yield
-    except ServerError as error:
-        if error.sqlstate is None or error.sqlstate.startswith(NOT_A_REFUSAL):
-            raise
-        raise Failed(error) from error
-    finally:
-        if not session.connection.closed:
-            session.execute(f"ROLLBACK TO SAVEPOINT {savepoint}")
 
 
 def attempt(session: Session, canonical: Canonical, title: object, work: Callable[[], None]) -> None:
@@ -197,12 +170,17 @@ class Twins:
 
     def _index(self, index: Index, twin: sql.Identifier) -> None:
         self.session.execute(sqlbuild.create_index(replace(index, tablespace=None), sql.Identifier(TWIN), twin))
-        self.canonical.indexes[index.name] = definition(self.session.row(twin_queries.TWIN_INDEXES, (f"^{TWIN}$",)))
+        made = definition(self.session.row(twin_queries.TWIN_INDEXES, (f"^{TWIN}$",)))
+        existing = self.found.index_on(index.name, index.table)
+        self.canonical.indexes[index.name] = reading.index(self.session, existing, made, twin)
 
     def _statistics(self, item: Statistics, twin: sql.Identifier) -> None:
         self.session.execute(sqlbuild.create_statistics(item, sql.Identifier("pg_temp", TWIN), twin))
         row = self.session.row(twin_queries.TWIN_STATISTICS, (f"^{TWIN}$",))
-        self.canonical.statistics[item.name] = StatisticsDefinition(row["columns"], row["kinds"])
+        columns = reading.statistics(
+            self.session, self.found.statistics_on(item.name, item.table), row["columns"], twin
+        )
+        self.canonical.statistics[item.name] = StatisticsDefinition(columns, row["kinds"])
 
     def set_parameters(self, pairs: Iterable[tuple[str, str | None]], twin: sql.Identifier) -> None:
         """Set and reset storage parameters of a twin."""

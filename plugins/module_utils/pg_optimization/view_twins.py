@@ -10,15 +10,16 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from . import sqlbuild, sqltext, twin_queries
+from . import reading, sqlbuild, sqltext, twin_queries
 from .connection import Composed, sql
 from .errors import ServerError
 from .model import MaterializedView, Name
 from .naming import is_own
+from .savepoint import Failed, undone
 from .state import Dependent
-from .twins import TWIN, Failed, Twins, ViewDefinition, attempt, undone
+from .twins import TWIN, Twins, ViewDefinition, attempt
 
 _VIEW = sql.Identifier("pg_temp", "__pgopt_twin_view")
 _DEPENDENT = sql.Identifier("pg_temp", "__pgopt_twin_dependent")
@@ -124,7 +125,10 @@ class ViewTwins:
         """Read back what is declared on a view that needs no other any more, and keep its twin if it is remade."""
         existing = self.found.relations.get(view.name)
         there = existing is not None and existing.kind == "m"
-        remade = existing is None or (there and (existing.query != made.query or bool(made.reads & set(self.remade))))
+        over = bool(made.reads & set(self.remade))
+        if existing is not None and there and not over:
+            made = replace(made, query=reading.query(self.session, existing.query, made.query))
+        remade = existing is None or (there and (over or existing.query != made.query))
         table = sql.Identifier("pg_temp", view.name.name)
         like = sqlbuild.text("CREATE TEMPORARY TABLE {} (LIKE {}) ON COMMIT DROP", table, _VIEW)
         with undone(self.session, "pgopt_table"):

@@ -15,7 +15,7 @@ from ..errors import OptimizationError, ServerError
 from ..model import Problem
 from ..plan import Plan
 from ..run import Report, Request, check_space, refusal
-from ..twins import NOT_A_REFUSAL
+from ..savepoint import NOT_A_REFUSAL
 from .model import Facts, Wanted, twin_of
 from .observe import observe
 from .plan import choose_cut, plan
