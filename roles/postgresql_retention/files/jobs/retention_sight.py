@@ -87,14 +87,14 @@ def observe(
     """Look at each table; one that cannot be looked at, or not be deleted from, has its own policy refused."""
     seen = []
     for policy in policies:
-        sight = Sight()
+        sight, why = Sight(), ""
         try:
-            sight = look(session, policy, confirmed_until(policy))
             why = hindrance(session, policy, owner)
+            sight = look(session, policy, confirmed_until(policy))
         except StoppedError:
             raise
         except JobError as error:
-            why = f"its rows cannot be counted: {error}"
+            why = why or f"its rows cannot be counted: {error}"
         seen.append((policy, sight, why))
     return seen
 
