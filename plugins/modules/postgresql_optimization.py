@@ -74,7 +74,9 @@ options:
     elements: str
     default: [public]
   session_settings:
-    description: Further settings of the session that builds, such as C(maintenance_work_mem).
+    description:
+      - Further settings of the session that builds, such as C(maintenance_work_mem). A C(TimeZone), C(DateStyle) or
+        C(IntervalStyle) given here goes before that of the database.
     type: dict
     default: {}
   indexes:
@@ -391,6 +393,9 @@ notes:
   - A run that changes something holds the session-level advisory lock (1885826928, 1) of the database. Maintenance
     jobs take the same one with C(pg_try_advisory_lock), never waiting inside a statement, which a concurrent build
     would wait for.
+  - Values are read as C(psql) reads them. An instant without a zone, a date or an interval in a predicate or a query
+    means what the C(TimeZone), C(DateStyle) and C(IntervalStyle) of the server, the database or the role make of it.
+    Materialized views are filled with those settings too. A literal with its zone means the same everywhere.
   - Expressions that use a table's whole row as a value cannot be compared and are refused.
 seealso:
   - module: community.postgresql.postgresql_idx

@@ -99,7 +99,8 @@ class Batch:
     def read(self, session: Session) -> Canonical:
         """Make all twins and read them back."""
         canonical = Canonical()
-        session.execute(sql.SQL(";\n").join(self.script))
+        with session.own_formats():
+            session.execute(sql.SQL(";\n").join(self.script))
         for row in session.rows(twin_queries.TWIN_INDEXES, (_ANY,)) if self.indexes else []:
             index = self.indexes[row["twin"]]
             twin, existing = sql.Identifier("pg_temp", index.table.name), self.found.index_on(index.name, index.table)

@@ -5,7 +5,7 @@ The connection is in autocommit mode and every transaction is opened explicitly:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +31,7 @@ OLDEST = 150000
 
 SETTINGS: dict[str, str] = {
     "TimeZone": "UTC",
-    "DateStyle": "ISO, YMD",
+    "DateStyle": "ISO",  # the order of day and month stays as it is: it says how a declaration is read
     "IntervalStyle": "postgres",
     "bytea_output": "hex",
     "extra_float_digits": "1",
@@ -53,6 +53,11 @@ SETTINGS: dict[str, str] = {
     "client_min_messages": "notice",
 }
 
+# How values are read and written. What is declared means what it means in psql: with the settings that the server, the
+# database or the role have of their own. What is there is read back with those above, so that texts can be compared.
+_FORMATS = ("TimeZone", "DateStyle", "IntervalStyle", "bytea_output", "extra_float_digits")
+_UTC = {"utc", "etc/utc", "gmt", "etc/gmt", "uct", "etc/uct", "universal", "etc/universal", "zulu", "etc/zulu"}
+
 
 @dataclass(frozen=True)
 class Server:
@@ -69,7 +74,7 @@ class Server:
 
 
 class Session:
-    """One connection. `queries` counts the round trips it made."""
+    """One connection. `queries` counts the round trips it made, `own` are formats in which others differ from it."""
 
     def __init__(self, connection: Any, parameters: Mapping[str, Any]) -> None:
         """Take over an open connection; `parameters` open another like it."""
@@ -77,6 +82,7 @@ class Session:
         self.connection = connection
         self.parameters = parameters
         self.queries = 0
+        self.own: Mapping[str, str] = {}
         self.server: Server
 
     def _cursor(self, query: Any, values: Sequence[Any] | None) -> Any:
@@ -142,6 +148,15 @@ class Session:
         flat = [item for name, value in values.items() for item in (name, value, local)]
         self.rows(f"SELECT {calls}", flat)
 
+    @contextmanager
+    def own_formats(self, *, local: bool = True) -> Iterator[None]:
+        """Run a block that reads values of a declaration, or writes some, as any other session would."""
+        if self.own:
+            self.settings(self.own, local=local)
+        yield
+        if self.own:
+            self.settings({name: SETTINGS[name] for name in self.own}, local=local)
+
     def another(self) -> Session:
         """Open a second connection like this one, for watching."""
         return _open(self.parameters)
@@ -163,8 +178,21 @@ SELECT pg_catalog.version() AS version, pg_catalog.pg_backend_pid() AS pid, pg_c
        pg_catalog.current_database() AS database, session_user AS login, current_user AS role,
        CASE WHEN pg_catalog.pg_has_role(session_user, 'pg_read_all_settings', 'USAGE')
             THEN pg_catalog.current_setting('data_directory', true) END AS data_directory,
-       extract(epoch FROM pg_catalog.current_setting('deadlock_timeout')::interval)::float8 AS deadlock_timeout
+       extract(epoch FROM pg_catalog.current_setting('deadlock_timeout')::interval)::float8 AS deadlock_timeout,
+       (SELECT pg_catalog.json_object_agg(f, pg_catalog.current_setting(f))
+        FROM pg_catalog.unnest(%s::text[]) f) AS formats
 """
+
+
+def _own(formats: Mapping[str, str], given: Iterable[str]) -> dict[str, str]:
+    """Return the formats of a fresh session that differ from those in which texts are read and are not given."""
+    said = {name.lower() for name in given}
+    differing = {name: value for name, value in formats.items() if name.lower() not in said and value != SETTINGS[name]}
+    if differing.get("TimeZone", "").lower() in _UTC:
+        del differing["TimeZone"]
+    if differing.get("DateStyle", "").startswith("ISO"):
+        del differing["DateStyle"]
+    return differing
 
 
 def _refuse_transaction_pooling(session: Session, pid: int) -> None:
@@ -219,7 +247,7 @@ def connect(
             raise RefusedError(f"the server is PostgreSQL {number // 10000}: 15 is the oldest that is supported")
         # A role may have a timeout that would cut the next statement off. What stays set would stay in a pool.
         with session.transaction("SET LOCAL statement_timeout = 0"):
-            facts = session.row(_FACTS)
+            facts = session.row(_FACTS, (list(_FORMATS),))
         if facts["standby"]:
             raise RefusedError("the server is a standby: connect to the primary")
         _refuse_transaction_pooling(session, facts["pid"])
@@ -229,6 +257,7 @@ def connect(
             settings["transaction_timeout"] = "0"
         with session.transaction("SET LOCAL statement_timeout = 0"):
             session.settings(settings)
+        session.own = _own(facts["formats"], session_settings or ())
         if session_role:
             session.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(session_role)))
         session.server = Server(

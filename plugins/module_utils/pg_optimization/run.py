@@ -185,7 +185,8 @@ def _apply(session: Session, made: Plan, request: Request, report: Report) -> No
         current.remove(action)
 
     try:
-        apply.run(session, made.actions, request.patience, touched, done)
+        with session.own_formats(local=False):
+            apply.run(session, made.actions, request.patience, touched, done)
     except OptimizationError as error:
         results[id(current[0])]["state"] = "failed"
         error.message = f"{current[0].kind} {current[0].name}: {error.message}"

@@ -169,13 +169,15 @@ class Twins:
             self.parameters(table, twin)
 
     def _index(self, index: Index, twin: sql.Identifier) -> None:
-        self.session.execute(sqlbuild.create_index(replace(index, tablespace=None), sql.Identifier(TWIN), twin))
+        with self.session.own_formats():
+            self.session.execute(sqlbuild.create_index(replace(index, tablespace=None), sql.Identifier(TWIN), twin))
         made = definition(self.session.row(twin_queries.TWIN_INDEXES, (f"^{TWIN}$",)))
         existing = self.found.index_on(index.name, index.table)
         self.canonical.indexes[index.name] = reading.index(self.session, existing, made, twin)
 
     def _statistics(self, item: Statistics, twin: sql.Identifier) -> None:
-        self.session.execute(sqlbuild.create_statistics(item, sql.Identifier("pg_temp", TWIN), twin))
+        with self.session.own_formats():
+            self.session.execute(sqlbuild.create_statistics(item, sql.Identifier("pg_temp", TWIN), twin))
         row = self.session.row(twin_queries.TWIN_STATISTICS, (f"^{TWIN}$",))
         columns = reading.statistics(
             self.session, self.found.statistics_on(item.name, item.table), row["columns"], twin

@@ -86,7 +86,7 @@ class ViewTwins:
         return sql.SQL(sqltext.closed(sqltext.moved(view.query, self.remade, "pg_temp")))
 
     def _make(self, view: MaterializedView) -> None:
-        with self._over_twins():
+        with self._over_twins(), self.session.own_formats():
             self.session.execute(sqlbuild.text("CREATE TEMPORARY VIEW {} AS ({})", _VIEW, self._query(view)))
 
     def _look(self, view: MaterializedView) -> _Look:
@@ -152,7 +152,7 @@ class ViewTwins:
 
     def _estimated(self, view: MaterializedView, made: ViewDefinition) -> ViewDefinition:
         """Return the definition with the planner's estimates, which it makes only for who may read what it reads."""
-        with self._over_twins():
+        with self._over_twins(), self.session.own_formats():
             explained = self.session.row(sqlbuild.text("EXPLAIN (FORMAT JSON) {}", self._query(view)))
         said = explained["QUERY PLAN"]
         top = (json.loads(said) if isinstance(said, str) else said)[0]["Plan"]
