@@ -667,11 +667,59 @@ def test_rows_are_archived_before_they_go(logs: Database, host: JobHost, archive
     assert path.stat().st_mode & 0o777 == 0o600
     assert logs.value("SELECT archives FROM retention.retention_run") == [str(path)]
     assert f"1 files of 0.0 MB in {archive}, which nothing deletes" in said
-    # As docs/operations/retention.md puts them back.
-    logs.execute("CREATE TABLE again (LIKE logs)")
-    with logs.connection.cursor() as cursor, gzip.open(path) as lines:
-        cursor.copy_expert("COPY again FROM STDIN (FORMAT csv, HEADER)", lines)
-    assert logs.rows("SELECT id, at, message FROM again ORDER BY at") == expected
+    assert "281 of 281 rows were put back" in succeeded(host.run(logs, "put_back_archive", str(path)))
+    gone = "SELECT id, at, message FROM logs WHERE at < now() - interval '30 days' ORDER BY at"
+    assert logs.rows(gone) == expected
+
+
+# What a plain INSERT of all columns is refused for, or loses.
+ODD_COLUMNS = """
+CREATE TABLE "Odd" (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, at timestamptz NOT NULL, n int,
+    twice int GENERATED ALWAYS AS (n * 2) STORED, "a ""name"" x" text, gone int
+);
+ALTER TABLE "Odd" DROP gone;
+CREATE INDEX ON "Odd" (at); ALTER TABLE "Odd" OWNER TO owner;
+INSERT INTO "Odd" (at, n, "a ""name"" x")
+SELECT now() - make_interval(hours => n), n, CASE WHEN n % 3 = 0 THEN E'a "b",\\nc' WHEN n % 3 = 1 THEN '' END
+FROM generate_series(1, 1000) AS n;
+"""
+
+
+def test_an_archive_is_put_back_by_the_documented_command(db: Database, host: JobHost, archive: Path) -> None:
+    db.execute(ODD_COLUMNS)
+    before = db.rows('SELECT * FROM "Odd" ORDER BY id')
+    wanted = policies(policy(table='public."Odd"', archive=True))
+    succeeded(host.run(db, "run_retention", **wanted))
+    (path,) = archive.glob("*.csv.gz")
+    # The command of the page, with the paths of the test.
+    page = (INVENTORIES.parent / "docs/operations/retention.md").read_text()
+    assert f"/usr/local/lib/mltrading-db/put_back_archive {Path('/var/lib/mltrading-db/archive/FILE')}" in page
+    assert "281 of 281 rows were put back" in succeeded(host.run(db, "put_back_archive", str(path)))
+    assert db.rows('SELECT * FROM "Odd" ORDER BY id') == before
+    # Again, and after a column was added that may not be null.
+    db.execute('ALTER TABLE "Odd" ADD since text; DELETE FROM "Odd" WHERE n IN (999, 1000)')
+    db.execute("""ALTER TABLE "Odd" ALTER since SET DEFAULT 'new'""")
+    db.execute("""UPDATE "Odd" SET since = 'old'; ALTER TABLE "Odd" ALTER since SET NOT NULL""")
+    assert "2 of 281 rows were put back" in succeeded(host.run(db, "put_back_archive", str(path)))
+    assert db.value('SELECT count(*) FROM "Odd"') == 1000
+
+
+def test_an_archive_that_cannot_be_put_back_is_not_in_part(logs: Database, host: JobHost, archive: Path) -> None:
+    succeeded(host.run(logs, "run_retention", **policies(policy(archive=True))))
+    (path,) = archive.glob("*.csv.gz")
+    refused(host.run(logs, "put_back_archive", str(path.with_name("logs.csv.gz"))), 2, "is not the name of an archive")
+    refused(
+        host.run(logs, "put_back_archive", str(path.with_name(path.name.replace("logs", "log")))), 1, "No such file"
+    )
+    logs.execute("ALTER TABLE logs RENAME message TO words")
+    refused(host.run(logs, "put_back_archive", str(path)), 2, "has no column message any more")
+    logs.execute("ALTER TABLE logs RENAME words TO message; ALTER TABLE logs ADD CHECK (id <> 950) NOT VALID")
+    refused(host.run(logs, "put_back_archive", str(path)), 1, "nothing was put back", "violates check constraint")
+    assert count(logs) == 719
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9] + b"x" + whole[-8:])
+    refused(host.run(logs, "put_back_archive", str(path)), 2, "is not what was written")
 
 
 def test_nothing_is_deleted_that_cannot_be_archived(logs: Database, host: JobHost, archive: Path) -> None:
