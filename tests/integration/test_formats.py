@@ -1,3 +1,4 @@
+# ruff: noqa: S608 - tests make their own SQL
 """Values of a declaration are read as psql reads them: with the zone and the styles that the database has."""
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ CREATE TABLE t (id int, tz timestamptz, day date, i interval, ba bytea);
 INSERT INTO t VALUES (1, '2024-06-01 12:00Z')
 """
 WHERE = "tz > '2024-01-01' AND tz < '2024-02-03 04:05' AND day > '03.02.2024' AND i > '-1 2:00:00'"
-QUERY = "SELECT id, tz::text AS tz, date_trunc('day', tz) AS day, '\\x00ff'::bytea::text AS ba FROM t WHERE tz > '2024-01-01'"
+SELECTED = "id, tz::text AS tz, date_trunc('day', tz) AS day, '\\x00ff'::bytea::text AS ba"
+QUERY = f"SELECT {SELECTED} FROM t WHERE tz > '2024-01-01'"
 INDEX = {"name": "x", "table": "t", "columns": ["id"], "where": WHERE}
 VIEW = {"name": "v", "query": QUERY}
 STATISTICS = {"name": "s", "table": "t", "expressions": ["tz > '2024-01-01'"]}
