@@ -133,6 +133,8 @@ options:
           - Storage parameters such as C(fillfactor). Those that are not named have their defaults.
           - One that shapes the pages of the index, such as C(fillfactor), has it built again. One that does not is
             altered.
+          - The index of a constraint is altered and built again in place. Until that is over its comment ends with
+            C([to be rebuilt by postgresql_optimization]), so that the next run finishes what one is cut off in.
         type: dict
         default: {}
       tablespace:
@@ -396,6 +398,10 @@ notes:
   - Values are read as C(psql) reads them. An instant without a zone, a date or an interval in a predicate or a query
     means what the C(TimeZone), C(DateStyle) and C(IntervalStyle) of the server, the database or the role make of it.
     Materialized views are filled with those settings too. A literal with its zone means the same everywhere.
+  - The index of a constraint with another definition is exchanged with its constraint in one statement. It is refused
+    while a foreign key, a view that is grouped by a primary key, or a function, a rule or a policy stands on it.
+  - The index of an exclusion constraint is built again only where O(concurrently) is off, as the server does it in no
+    other way.
   - Expressions that use a table's whole row as a value cannot be compared and are refused.
 seealso:
   - module: community.postgresql.postgresql_idx

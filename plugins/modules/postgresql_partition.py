@@ -18,7 +18,9 @@ description:
   - Carries over constraints, indexes, extended statistics, statistics targets, storage parameters, defaults and their
     sequences, triggers, grants, owner, comments, publications and views. Materialized views are built beside the
     present ones and exchanged.
-  - What cannot be carried over, or could not work, is refused before the first change, with all its reasons.
+  - What cannot be carried over, or could not work, is refused before the first change, with all its reasons. Among it
+    are views that are grouped by the primary key, which is not unique by itself afterwards, and views that read
+    C(FROM ONLY) the table, of which a partitioned one has no rows.
   - Every step can be cut off. The next run goes on from there, and a run on a table that is as wanted changes nothing.
   - There is no C(DEFAULT) partition, as it would be read at each attaching and forbid detaching concurrently.
 version_added: "0.2.0"
@@ -121,6 +123,8 @@ notes:
   - Supports C(check_mode), which is the same run without its last part, and C(--diff).
   - Needs a connection of its own to a primary, PostgreSQL 15 or newer. A pooler in transaction mode is refused.
   - Takes the advisory lock that M(postgresql_optimization) and the maintenance jobs take.
+  - A function whose body is a text is not looked into. One that reads C(FROM ONLY) the table, or says
+    C(ON CONFLICT) with its primary key's columns, is to be changed by hand.
   - Afterwards the columns of the primary key are not unique by themselves any more, only together with O(column).
 requirements:
   - psycopg2 2.8 or newer on the host that runs the module

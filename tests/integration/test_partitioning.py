@@ -266,6 +266,33 @@ REFUSED = {
         "CREATE TRIGGER t AFTER INSERT ON bars REFERENCING NEW TABLE AS n FOR EACH ROW EXECUTE FUNCTION f()",
         "the trigger t is FOR EACH ROW with transition tables",
     ),
+    "a view grouped by the primary key": (
+        "SET ROLE owner; CREATE VIEW v AS SELECT id, symbol, max(close) FROM bars GROUP BY id; RESET ROLE",
+        "view public.v stands on the primary key bars_pkey",
+    ),
+    "a materialized view grouped by the primary key": (
+        "SET ROLE owner; CREATE MATERIALIZED VIEW v AS SELECT id, symbol, max(close) FROM bars GROUP BY id; RESET ROLE",
+        "materialized view public.v stands on the primary key bars_pkey",
+    ),
+    "a policy that groups by the primary key": (
+        "CREATE TABLE t (id int); CREATE POLICY p ON t"
+        " USING (EXISTS (SELECT FROM (SELECT symbol FROM bars GROUP BY id) b WHERE symbol = 'x'))",
+        "policy p on table public.t stands on the primary key bars_pkey",
+    ),
+    "a view of the table alone": (
+        "SET ROLE owner; CREATE VIEW v AS SELECT id FROM ONLY bars; RESET ROLE", "view public.v reads FROM ONLY it",
+    ),
+    "a materialized view of the table alone": (
+        "SET ROLE owner; CREATE MATERIALIZED VIEW v AS SELECT (SELECT max(id) FROM ONLY bars b) AS m; RESET ROLE",
+        "materialized view public.v reads FROM ONLY it",
+    ),
+    "a view that asks for the table of a row": (
+        "SET ROLE owner; CREATE VIEW v AS SELECT id FROM bars WHERE tableoid = 'bars'::regclass; RESET ROLE",
+        "view public.v asks for its tableoid",
+    ),
+    "a view with rows of the table": (
+        "SET ROLE owner; CREATE VIEW v AS SELECT b FROM bars b; RESET ROLE", "column b of view public.v stands on it",
+    ),
     "a publication by partitions": ("CREATE PUBLICATION p FOR TABLE bars", "publish_via_partition_root"),
     "somebody else's publication": (
         "CREATE PUBLICATION p FOR TABLE bars WITH (publish_via_partition_root)",
@@ -274,6 +301,7 @@ REFUSED = {
     "somebody else's table": ("ALTER TABLE bars OWNER TO postgres", "it belongs to postgres"),
     "somebody else's view": ("CREATE VIEW v AS SELECT id FROM bars", "view public.v of postgres stands on it"),
     "a name that is taken": ("CREATE TABLE bars_history ()", "there is another public.bars_history"),
+    "a name that a type has": ("CREATE DOMAIN bars_history AS int", "there is another public.bars_history"),
     "a twin with rows": (
         "SET ROLE owner; CREATE TABLE bars__pgpart_twin AS SELECT 1 AS a; RESET ROLE", "bars__pgpart_twin has rows",
     ),
@@ -289,6 +317,38 @@ def test_what_cannot_work_is_refused_before_the_first_change(db15: Database, sta
     assert reason in done.msg, done.msg
     assert db15.snapshot() == before
     assert not done.changed
+
+
+def test_a_not_null_constraint_that_is_not_inherited_is_refused(servers: Callable[[int], Server]) -> None:
+    server = servers(18)
+    db = Database(server, name := server.create_database(), server.connect(name))
+    with contextlib.closing(db.connection):
+        db.execute(BARS + "ALTER TABLE bars ALTER symbol DROP NOT NULL, ADD CONSTRAINT n NOT NULL symbol NO INHERIT")
+        before = db.snapshot()
+        done = partition(db)
+        assert done.failed
+        assert "the constraint n (NOT NULL symbol NO INHERIT) is NO INHERIT" in done.msg
+        assert db.snapshot() == before
+    server.drop_database(name)
+
+
+def test_a_view_that_is_grouped_by_a_key_with_the_column_comes_along(db: Database) -> None:
+    db.execute(
+        "SET ROLE owner; CREATE TABLE bars (id int, ts timestamp, v int, w text, PRIMARY KEY (id, ts));"
+        "INSERT INTO bars VALUES (1, now() - interval '1 hour', 2, 'x');"
+        "CREATE VIEW v AS SELECT id, ts, w, max(v) AS v FROM bars GROUP BY id, ts; RESET ROLE"
+    )
+    settle(db)
+    assert db.value("SELECT w FROM v") == "x"
+
+
+def test_a_materialized_view_of_the_history_alone_stays_so(db15: Database) -> None:
+    db15.execute(BARS)
+    settle(db15)
+    db15.execute("SET ROLE owner; CREATE MATERIALIZED VIEW old AS SELECT id FROM ONLY bars_history; RESET ROLE")
+    done = partition(db15)
+    assert (done.failed, done.said) == (False, []), done.msg
+    assert db15.value("SELECT count(*) FROM old") == db15.value("SELECT count(*) FROM bars")
 
 
 WRONG = {

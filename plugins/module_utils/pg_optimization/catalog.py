@@ -146,6 +146,7 @@ def _constraint(row: Row) -> Constraint | None:
         comment=row["con_comment"],
         referenced_by=tuple(row["referenced_by"] or ()),
         temporal=row["con_temporal"],
+        standing=tuple(row["con_standing"] or ()),
     )
 
 

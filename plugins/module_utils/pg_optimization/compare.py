@@ -81,4 +81,6 @@ def compare(index: Index, canonical: Definition, existing: FoundIndex) -> Differ
         rebuild.append(f"is in tablespace {existing.tablespace}")
     if not existing.valid:
         rebuild.append("is INVALID")
+    if naming.is_pending(existing.comment):
+        rebuild.append("has its parameters from an interrupted run, which did not build it by them")
     return Difference(tuple(rebuild), tuple(alter))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from . import compare, duties, naming, space, sqlbuild
 from . import index as plain
-from .action import ACCESS_EXCLUSIVE, SHARE_UPDATE_EXCLUSIVE, Action, Lock, Outcome, Policy, Step, step
+from .action import ACCESS_EXCLUSIVE, SHARE, SHARE_UPDATE_EXCLUSIVE, Action, Lock, Outcome, Policy, Step, step
 from .connection import sql
 from .model import Index
 from .state import Constraint, Definition, Found, FoundIndex
@@ -24,6 +24,8 @@ def refusals(index: Index, constraint: Constraint, found: Found) -> list[str]:
         reasons.append("only primary keys and unique constraints can be exchanged")
     if constraint.referenced_by:
         reasons.append(f"foreign keys refer to it: {', '.join(constraint.referenced_by)}")
+    if constraint.standing:
+        reasons.append(f"these stand on it, and are to be dropped first: {', '.join(constraint.standing)}")
     if not index.unique or index.method != "btree" or index.where is not None:
         reasons.append("the declared index is not a unique btree index of the whole table")
     if any(
@@ -79,17 +81,39 @@ def _exchange(index: Index, existing: FoundIndex) -> Step:
     return step("exchange the constraint", Policy.SHORT, statements, Lock(ACCESS_EXCLUSIVE, index.table))
 
 
-def _reindex(index: Index, existing: FoundIndex) -> Step:
-    """Return the step that builds the constraint's index again, in the declared tablespace."""
+def _comment(index: Index, existing: FoundIndex) -> str:
+    """Return the comment that the index is to have, with the mark where it has one."""
+    text = compare.wanted_comment(index, existing)
+    return naming.mark(text) if existing.marked else text
+
+
+def _reindex(index: Index, canonical: Definition, existing: FoundIndex, *, concurrently: bool) -> list[Step]:
+    """Return the steps that build the constraint's index again, as declared.
+
+    The parameters are committed before a concurrent build, whose transactions are its own. A sign in the comment stands
+    until it is over, so that a run that is cut off in between is finished by the next one.
+    """
     option: Composable = sql.SQL("")
     if index.tablespace is not None and index.tablespace != existing.tablespace:
         option = sqlbuild.text("(TABLESPACE {}) ", sql.Identifier(index.tablespace))
-    return step(
-        "build",
-        Policy.CONCURRENT,
-        [sqlbuild.text("REINDEX {}INDEX CONCURRENTLY {}", option, sqlbuild.ident(index.name))],
-        Lock(SHARE_UPDATE_EXCLUSIVE, index.table),
-    )
+    name = sqlbuild.ident(index.name)
+    altering = plain.alter_statements(index, canonical, existing)
+    comment = _comment(index, existing)
+    said = [sqlbuild.comment_on("INDEX", name, comment)]
+    if not concurrently:
+        statements = [*altering, sqlbuild.text("REINDEX {}INDEX {}", option, name)]
+        statements += said if comment != (existing.comment or "") else []
+        locks = (Lock(SHARE, index.table), Lock(ACCESS_EXCLUSIVE, index.name))
+        return [step("build", Policy.LONG, statements, *locks)]
+    steps = []
+    if altering:
+        altering.append(sqlbuild.comment_on("INDEX", name, naming.pending(existing.comment)))
+        steps.append(step("alter", Policy.SHORT, altering, Lock(ACCESS_EXCLUSIVE, index.name)))
+    build = sqlbuild.text("REINDEX {}INDEX CONCURRENTLY {}", option, name)
+    steps.append(step("build", Policy.CONCURRENT, [build], Lock(SHARE_UPDATE_EXCLUSIVE, index.table)))
+    if altering or comment != (existing.comment or ""):
+        steps.append(step("say that it is built", Policy.SHORT, said, Lock(SHARE_UPDATE_EXCLUSIVE, index.name)))
+    return steps
 
 
 def _steps(
@@ -97,10 +121,7 @@ def _steps(
 ) -> tuple[str, list[Step]]:
     """Return what is done and how: the same definition is built again in place, another is exchanged."""
     if canonical.same(existing.definition):
-        steps = []
-        if statements := plain.alter_statements(index, canonical, existing):
-            steps.append(step("alter", Policy.SHORT, statements, Lock(ACCESS_EXCLUSIVE, index.name)))
-        return "rebuild", [*steps, _reindex(index, existing)]
+        return "rebuild", _reindex(index, canonical, existing, concurrently=concurrently)
     started = found.indexes.get(naming.building(index.name))
     usable = started is not None and not compare.compare(index, canonical, started)
     steps = []
@@ -132,6 +153,13 @@ def decide(
     relation = found.relations.get(index.table)
     before, after = compare.describe(existing), compare.describe_declared(index, canonical, found, existing)
     if difference.rebuild:
+        if canonical.same(existing.definition) and constraint.kind == "x" and concurrently:
+            outcome.refuse(
+                index,
+                f"backs the constraint {constraint.name}, {'; '.join(difference.rebuild)}, and the server does not "
+                "build the index of an exclusion constraint again CONCURRENTLY: declare it as it is, or run this with "
+                "concurrently: false while nobody writes the table",
+            )
         if not canonical.same(existing.definition):
             for refusal in refusals(index, constraint, found):
                 outcome.refuse(index, f"backs the constraint {constraint.name} and differs: {refusal}")
@@ -152,7 +180,7 @@ def decide(
                 before,
                 after,
                 bytes=size,
-                seconds=space.index_seconds(size, relation, concurrently=True),
+                seconds=space.index_seconds(size, relation, concurrently=concurrently),
                 tablespace=compare.tablespace_of(index, existing, found),
             )
         )

@@ -9,6 +9,8 @@ from .model import Name
 
 LIMIT = 63  # bytes, NAMEDATALEN - 1: the server cuts what is longer without an error
 MARK = "[managed by postgresql_optimization]"
+# On an index whose parameters are set already and whose pages are not built by them yet.
+PENDING = "[to be rebuilt by postgresql_optimization]"
 
 _OWN = re.compile(r"__pgopt_(new|old|part)_[0-9a-f]{8}\Z")
 _REINDEX = re.compile(r"_cc(new|old)\d*\Z")
@@ -69,13 +71,30 @@ def marked(comment: str | None) -> bool:
 
 
 def own_comment(comment: str | None) -> str:
-    """Return the person's part of a comment, without the mark; none is an empty text."""
-    if comment is None:
-        return ""
-    return comment[: -len(MARK)].rstrip(" ") if marked(comment) else comment
+    """Return the person's part of a comment, without the module's signs; none is an empty text."""
+    text = comment or ""
+    for sign in (MARK, PENDING):
+        if text.endswith(sign):
+            text = text[: -len(sign)].rstrip(" ")
+    return text
 
 
 def mark(comment: str | None) -> str:
     """Return a person's comment with the mark behind it."""
-    text = own_comment(comment)
-    return f"{text} {MARK}" if text else MARK
+    return f"{own_comment(comment)} {MARK}".lstrip(" ")
+
+
+def settled(comment: str | None) -> str:
+    """Return a comment as it is once the index is rebuilt: the person's part, and the mark where it has one."""
+    return mark(comment) if marked(comment) else own_comment(comment)
+
+
+def pending(comment: str | None) -> str:
+    """Return a comment with the sign that the index is to be rebuilt."""
+    text = f"{own_comment(comment)} {PENDING}".lstrip(" ")
+    return f"{text} {MARK}" if marked(comment) else text
+
+
+def is_pending(comment: str | None) -> bool:
+    """Tell whether an interrupted run set the parameters of an index and did not rebuild it."""
+    return comment is not None and comment == pending(comment)

@@ -52,6 +52,14 @@ def _placed(index: Index, old: FoundIndex | None, found: Found) -> Index:
     return replace(index, tablespace=None if place == found.default_tablespace else place)
 
 
+def _held(part: FoundIndex) -> list[str]:
+    """Return who holds on to a part by itself, not by the index that it is a part of."""
+    reasons = [f"foreign keys refer to it: {', '.join(part.referenced_by)}"] if part.referenced_by else []
+    if part.constraint is not None and part.constraint.standing:
+        reasons.append(f"these stand on it, and are to be dropped first: {', '.join(part.constraint.standing)}")
+    return reasons
+
+
 def _check_parts(index: Index, relation: Relation, existing: FoundIndex, found: Found, outcome: Outcome) -> None:
     """Refuse a definition whose parts could not be to their partitions what the present ones are."""
     parents = {relation.oid: existing.name}
@@ -59,7 +67,7 @@ def _check_parts(index: Index, relation: Relation, existing: FoundIndex, found: 
         part = _part_of(partition, parents.get(partition.parent), found)
         if part is not None:
             parents[partition.oid] = part.name
-            for reason in duties.refusals(replace(index, table=partition.name), part, relation):
+            for reason in _held(part) + list(duties.refusals(replace(index, table=partition.name), part, relation)):
                 outcome.refuse(index, f"differs, and of {partition.name} {reason}")
 
 

@@ -112,6 +112,22 @@ DEFINITION = """
        i.indpred IS NULL AS plain, i.indnatts - i.indnkeyatts AS includes
 """
 
+# What a dependency is called, by the view or the object that has it: `d` is pg_depend, `r` pg_rewrite, `v` and `vn`
+# the relation of the rule and its schema.
+_LABEL = """CASE WHEN r.rulename = '_RETURN' THEN format('%%s %%I.%%I', CASE v.relkind WHEN 'v' THEN 'view'
+                ELSE 'materialized view' END, vn.nspname, v.relname)
+            ELSE pg_describe_object(d.classid, d.objid, 0) END"""
+
+# What stands on a constraint `con` but foreign keys: views that are grouped by a primary key and show what depends on
+# it, ON CONFLICT ON CONSTRAINT in rules and in functions of SQL, policies with such queries.
+_STANDING = f"""(
+        SELECT json_agg(DISTINCT {_LABEL}) FROM pg_depend d
+        LEFT JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
+        LEFT JOIN pg_class v ON v.oid = r.ev_class
+        LEFT JOIN pg_namespace vn ON vn.oid = v.relnamespace
+        WHERE d.refclassid = 'pg_constraint'::regclass AND d.refobjid = con.oid AND d.deptype = 'n'
+          AND d.classid <> 'pg_constraint'::regclass)"""  # noqa: S608 - parts of this file
+
 # oids of relations, names of indexes (schemas, names), the mark, twice; `temporal` depends on the release
 INDEXES = f"""
 SELECT i.indexrelid::bigint AS oid, n.nspname AS schema, c.relname AS name, c.relkind AS kind,
@@ -124,6 +140,7 @@ SELECT i.indexrelid::bigint AS oid, n.nspname AS schema, c.relname AS name, c.re
        con.conname AS con_name, con.contype AS con_kind,
        con.condeferrable AS con_deferrable, con.condeferred AS con_deferred,
        {_comment("con.oid", "pg_constraint")} AS con_comment, {{temporal}} AS con_temporal,
+       CASE WHEN con.oid IS NOT NULL THEN {_STANDING} END AS con_standing,
        CASE WHEN c.relispartition THEN (
            SELECT json_build_array(pn.nspname, p.relname)
            FROM pg_inherits h JOIN pg_class p ON p.oid = h.inhparent JOIN pg_namespace pn ON pn.oid = p.relnamespace

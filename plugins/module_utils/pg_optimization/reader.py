@@ -7,7 +7,7 @@ from typing import Any
 
 from . import sqltext
 from .model import Problem, display
-from .naming import LIMIT, MARK
+from .naming import LIMIT, MARK, PENDING
 
 _TARGETS = range(-1, 10001)
 
@@ -82,7 +82,8 @@ class Reader:
         """Return a comment; the mark is ours to write."""
         if value is None:
             return None
-        if why := sqltext.unfit(value) or (f"contains the mark {MARK!r}" if MARK in value else None):
+        sign = next((sign for sign in (MARK, PENDING) if sign in value), None)
+        if why := sqltext.unfit(value) or (f"contains the mark {sign!r}" if sign else None):
             self.refuse(f"comment {why}")
         return str(value).strip()
 

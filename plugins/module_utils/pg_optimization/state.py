@@ -35,7 +35,7 @@ class Definition:
 
 @dataclass(frozen=True)
 class Constraint:
-    """The constraint that an index backs; kind is p, u or x."""
+    """The constraint that an index backs; kind is p, u or x. `standing` is what depends on it but foreign keys."""
 
     name: str
     kind: str
@@ -44,6 +44,7 @@ class Constraint:
     comment: str | None
     referenced_by: tuple[str, ...]
     temporal: bool
+    standing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

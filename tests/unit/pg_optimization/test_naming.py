@@ -58,6 +58,17 @@ def test_a_comment_comes_back_from_behind_the_mark(text: str) -> None:
     assert naming.mark(marked) == marked
 
 
+@pytest.mark.parametrize("text", ["", "Why", naming.mark(""), naming.mark("Why")])
+def test_the_sign_of_an_unfinished_build_goes_as_it_came(text: str) -> None:
+    signed = naming.pending(text)
+    assert naming.is_pending(signed)
+    assert not naming.is_pending(text)
+    assert naming.pending(signed) == signed
+    assert naming.own_comment(signed) == naming.own_comment(text)
+    assert naming.marked(signed) is naming.marked(text)
+    assert naming.settled(signed) == text
+
+
 def test_a_comment_without_the_mark_is_the_persons() -> None:
     assert naming.own_comment("by hand") == "by hand"
     assert naming.own_comment(None) == ""

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from ansible.module_utils.pg_optimization.model import Name
+from ansible.module_utils.pg_optimization.partitioning import refusals
 from ansible.module_utils.pg_optimization.partitioning.model import (
     Constraint,
     Facts,
@@ -151,6 +152,24 @@ QUERIES = {
 @pytest.mark.parametrize(("query", "expected"), QUERIES.values(), ids=QUERIES)
 def test_a_query_is_told_the_names_of_relations_and_no_other_words(query: str, expected: str) -> None:
     assert renamed(query, {"a": "b"}) == expected
+
+
+ALONE = {
+    "a table": (" SELECT id FROM ONLY public.bars", True),
+    "one with an alias in a join": (" SELECT 1 FROM (ONLY public.bars b JOIN public.x ON true)", True),
+    "quoted": (' SELECT id FROM ONLY public."bars"', True),
+    "with its partitions": (" SELECT id FROM public.bars", False),
+    "another one alone": (" SELECT id FROM ONLY public.bars_old, public.bars", False),
+    "one of a longer name": (' SELECT id FROM ONLY public."bars old", public.bars', False),
+    "one in another schema": (" SELECT id FROM ONLY other.bars, public.bars", False),
+    "in a string": (" SELECT 'FROM ONLY public.bars' FROM public.bars", False),
+    "behind a quoted name with an apostrophe": (' SELECT 1 AS "it\'s" FROM ONLY public.bars', True),
+}
+
+
+@pytest.mark.parametrize(("query", "alone"), ALONE.values(), ids=ALONE)
+def test_a_query_of_the_table_without_its_partitions_is_recognised(query: str, alone: bool) -> None:
+    assert refusals.reads_only(query, BARS) is alone
 
 
 @pytest.mark.parametrize(("table", "suffix", "name"), [

@@ -144,6 +144,16 @@ REFUSALS: dict[str, tuple[Found, Index, str]] = {
         replace(DECLARED, unique=True),
         "foreign keys refer to it: fk on o",
     ),
+    "one that a view stands on": (
+        state(found_index(definition=OTHER, constraint=replace(KEY, standing=("view public.v",)))),
+        replace(DECLARED, unique=True),
+        "these stand on it, and are to be dropped first: view public.v",
+    ),
+    "an exclusion's, to be built again": (
+        state(found_index(valid=False, constraint=replace(KEY, kind="x"))),
+        DECLARED,
+        "concurrently: false",
+    ),
     "a primary key that may be null": (
         state(found_index(definition=OTHER, constraint=replace(KEY, kind="p"))),
         replace(DECLARED, unique=True),
@@ -168,6 +178,32 @@ def test_a_constraint_is_exchanged_in_one_statement() -> None:
         f'ALTER TABLE "public"."t" DROP CONSTRAINT "x", ADD CONSTRAINT "x" UNIQUE USING INDEX "{NEW.name}" DEFERRABLE'
     ]
     assert [str(lock) for lock in made.actions[0].steps[-1].locks] == ["ACCESS EXCLUSIVE on public.t"]
+
+
+REBUILT = [("alter", Policy.SHORT), BUILD, ("say that it is built", Policy.SHORT)]
+AGAIN: dict[str, tuple[FoundIndex, bool, list[tuple[str, Policy]]]] = {
+    "other parameters": (found_index(), True, REBUILT),
+    "parameters of an interrupted run": (
+        found_index(comment=naming.pending("Why"), definition=replace(BTREE_A, parameters=(("fillfactor", "70"),))),
+        True,
+        REBUILT[1:],
+    ),
+    "an invalid one": (
+        found_index(valid=False, definition=replace(BTREE_A, parameters=(("fillfactor", "70"),))), True, [BUILD],
+    ),
+    "without concurrency": (found_index(), False, [("build", Policy.LONG)]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("existing", "concurrently", "steps"), AGAIN.values(), ids=AGAIN)
+def test_an_index_of_a_constraint_is_built_again_in_place(
+    existing: FoundIndex, concurrently: bool, steps: list[tuple[str, Policy]]
+) -> None:
+    wanted = replace(BTREE_A, parameters=(("fillfactor", "70"),))
+    declaration = Declaration(indexes=(DECLARED,), concurrently=concurrently)
+    made = plan(declaration, Canonical(indexes={X: wanted}), state(replace(existing, constraint=KEY)))
+    assert made.problems == ()
+    assert [purpose for action in made.actions for purpose in purposes(action)] == steps
 
 
 def test_a_replacement_takes_the_name_and_the_comment_in_one_transaction() -> None:

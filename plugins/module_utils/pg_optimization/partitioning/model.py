@@ -154,6 +154,7 @@ class Facts:
     sequences: tuple[Sequence, ...] = ()
     publications: tuple[Publication, ...] = ()
     dependents: tuple[Dependent, ...] = ()
+    of_tableoid: tuple[str, ...] = ()  # views that ask in which table a row is
     views: tuple[Relation, ...] = ()  # materialized ones that read the table, in the order of their rebuilding
     retired: tuple[tuple[Name, Name], ...] = ()  # (name until it is dropped, the view's own name)
     tails: dict[Name, str] = field(default_factory=dict)  # an index's definition from USING on

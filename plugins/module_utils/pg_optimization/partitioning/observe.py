@@ -111,6 +111,7 @@ def _plain(session: Session, wanted: Wanted, oid: int, row: Row) -> dict[str, An
         ),
         "publications": _publications(session, oid),
         "dependents": _dependents(session, [oid]),
+        "of_tableoid": tuple(item["label"] for item in session.rows(queries.OF_TABLEOID, (oid,))),
         "tails": {Name(item["schema"], item["name"]): item["tail"] for item in indexes},
         "keys": {Name(item["schema"], item["name"]): tuple(item["keys"]) for item in indexes},
         "twin_rows": bool(rows),

@@ -8,7 +8,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from .. import index as index_rules
-from .. import matview, matview_removal, matview_swap, space, sqlbuild
+from .. import matview, matview_removal, matview_swap, naming, space, sqlbuild
 from ..action import (
     ACCESS_EXCLUSIVE,
     ACCESS_SHARE,
@@ -87,7 +87,7 @@ def _key_swap(wanted: Wanted, facts: Facts, key: Constraint) -> Action:
         if index.constraint is None or index.constraint.kind != "p":
             continue
         if index.comment:
-            todo.append(sqlbuild.comment_on("INDEX", sqlbuild.ident(index.name), index.comment))
+            todo.append(sqlbuild.comment_on("INDEX", sqlbuild.ident(index.name), naming.settled(index.comment)))
         if index.replica_identity:
             todo.append(sqlbuild.text("ALTER TABLE {} REPLICA IDENTITY USING INDEX {}", table, name))
     if key.comment:
@@ -212,7 +212,8 @@ def _whole(wanted: Wanted, facts: Facts, relation: Relation) -> Outcome:
     known = (
         replace(facts, taken=facts.taken - {facts.part_name(wanted.table, m).name for m in months}) if left else facts
     )
-    reasons = [*refusals.keys(wanted, facts), *refusals.surroundings(facts), *refusals.names(wanted, known, months)]
+    reasons = [*refusals.keys(wanted, facts), *refusals.views(wanted, facts), *refusals.surroundings(facts)]
+    reasons += refusals.names(wanted, known, months)
     for problem in reasons:
         outcome.refuse(title, problem)
     if outcome.problems:
@@ -251,7 +252,9 @@ def _partitioned(wanted: Wanted, facts: Facts) -> Outcome:
     history = next((part.name.name for part in facts.partitions if part.lowest), None)
     names = {old.name: view.name for old, view in facts.retired}
     names |= {history: wanted.table.name} if history is not None else {}
-    outcome.add(_views(facts, names))
+    histories = [part.name for part in facts.partitions if part.lowest]
+    left = [view for view in facts.views if any(refusals.reads_only(view.query or "", name) for name in histories)]
+    outcome.add(_views(replace(facts, views=tuple(view for view in facts.views if view not in left)), names))
     outcome.add(_months(wanted, facts))
     return outcome
 
@@ -268,7 +271,7 @@ def _months(wanted: Wanted, facts: Facts) -> Outcome:
         if name.name in facts.taken:
             outcome.refuse(
                 f"table {wanted.table}",
-                f"{name} would be the month from {month}, and is a table that is not attached: attach it, or rename it",
+                f"{name} would be the month from {month}, and one of the name is not attached: attach it, or rename it",
             )
             continue
         todo = statements.attach(name, wanted, facts.column_type or "", month, bounded[-1].options)

@@ -47,7 +47,9 @@ SELECT c.relkind AS kind, c.reltuples AS tuples, c.relreplident AS replica_ident
                AND d.defaclnamespace IN (0, c.relnamespace)) AS default_grantees,
        (SELECT json_agg(json_build_array(o.attname, o.attoptions) ORDER BY o.attnum)
         FROM pg_attribute o WHERE o.attrelid = c.oid AND o.attoptions IS NOT NULL AND o.attnum > 0) AS column_options,
-       ARRAY(SELECT t.relname::text FROM pg_class t WHERE t.relnamespace = c.relnamespace) AS taken
+       ARRAY(SELECT t.relname::text FROM pg_class t WHERE t.relnamespace = c.relnamespace
+             UNION SELECT y.typname::text FROM pg_type y
+             WHERE y.typnamespace = c.relnamespace AND y.typrelid = 0 AND y.typcategory <> 'A') AS taken
 FROM pg_class c
 LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = %s AND a.attnum > 0 AND NOT a.attisdropped
 WHERE c.oid = %s
@@ -111,6 +113,18 @@ LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = %s
 WHERE p.puballtables OR r.oid IS NOT NULL
    OR EXISTS (SELECT FROM pg_publication_namespace s JOIN pg_class c ON c.relnamespace = s.pnnspid
               WHERE s.pnpubid = p.oid AND c.oid = %s)
+ORDER BY 1
+"""
+
+# Views that ask for the tableoid, the system column -6. oid
+OF_TABLEOID = """
+SELECT DISTINCT format('%%s %%I.%%I', CASE v.relkind WHEN 'v' THEN 'view' ELSE 'materialized view' END, n.nspname,
+                       v.relname) AS label
+FROM pg_depend d
+JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
+JOIN pg_class v ON v.oid = r.ev_class AND v.relkind IN ('v', 'm')
+JOIN pg_namespace n ON n.oid = v.relnamespace
+WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = %s AND d.refobjsubid = -6
 ORDER BY 1
 """
 

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import date
 
 from ..action import Outcome
-from ..model import display
+from ..model import Name, display
 from . import statements
 from .model import MARGIN, TYPES, Facts, Wanted, twin_of
+
+_QUOTED = re.compile(r"""'(?:[^']|'')*'|("(?:[^"]|"")*")""")
+
+
+def reads_only(query: str, table: Name) -> bool:
+    """Tell whether a query as the server writes it, with the schema of each name, reads a table without its heirs."""
+    text = _QUOTED.sub(lambda found: found.group(1) or "''", query)
+    schema, name = (re.escape(part.replace('"', '""')) for part in table)
+    return re.search(rf'\bONLY "?{schema}"?\.(?:"{name}"|{name}(?![\w$]))', text) is not None
 
 
 def keys(wanted: Wanted, facts: Facts) -> Iterator[str]:
@@ -23,8 +33,8 @@ def keys(wanted: Wanted, facts: Facts) -> Iterator[str]:
             yield f"{what} does not contain {display(wanted.column)}, and each partition could only check itself"
         elif item.kind in "cfn" and not item.valid:
             yield f"{what} is not validated: ALTER TABLE … VALIDATE CONSTRAINT first, or drop it"
-        elif item.kind == "c" and not item.inherited:
-            yield f"{what} is NO INHERIT, which a partitioned table cannot have"
+        elif item.kind in "cn" and not item.inherited:
+            yield f"{what} is NO INHERIT, which a partitioned table cannot have: drop it, or let it be inherited"
     for index in facts.found.indexes_of(wanted.table):
         unique = index.definition.unique and index.constraint is None and statements.carried(index)
         if unique and wanted.column not in facts.keys.get(index.name, ()):
@@ -52,6 +62,24 @@ def rows(wanted: Wanted, facts: Facts) -> Iterator[str]:
             yield f"its newest row is of {facts.newest:%Y-%m-%d %H:%M}, which is not before the cut {wanted.cut}"
         elif earliest.date() >= wanted.cut:
             yield f"cut {wanted.cut} is too near: rows of that day would be refused before the run is over"
+
+
+def views(wanted: Wanted, facts: Facts) -> Iterator[str]:
+    """Yield which views could not stand on the partitioned table, or would show something else of it."""
+    key = facts.key
+    if key is not None and wanted.column not in key.columns:
+        backing = (item.constraint for item in facts.found.indexes_of(wanted.table) if item.constraint is not None)
+        for label in (label for constraint in backing if constraint.kind == "p" for label in constraint.standing):
+            yield (
+                f"{label} stands on the primary key {display(key.name)}, as where it is grouped by it alone, and could "
+                f"not on one with {display(wanted.column)} in it: drop it first, or name all columns in GROUP BY"
+            )
+    read = [(item.label, item.query) for item in facts.dependents if item.kind == "view"]
+    read += [(f"materialized view {view.name}", view.query) for view in facts.views]
+    for label in (label for label, query in read if reads_only(query or "", wanted.table)):
+        yield f"{label} reads FROM ONLY it, and a partitioned table has no row of its own: drop it, or leave out ONLY"
+    for label in facts.of_tableoid:
+        yield f"{label} asks for its tableoid, which is that of a partition then: drop it first"
 
 
 def surroundings(facts: Facts) -> Iterator[str]:

@@ -178,7 +178,7 @@ def _names(wanted: Wanted, facts: Facts) -> list[Composable]:
         away.append(sqlbuild.rename("INDEX", index.name, old.name))
         home.append(sqlbuild.rename("INDEX", building(index.name), index.name.name))
         if index.comment:
-            home.append(sqlbuild.comment_on("INDEX", sqlbuild.ident(index.name), index.comment))
+            home.append(sqlbuild.comment_on("INDEX", sqlbuild.ident(index.name), naming.settled(index.comment)))
             # What carries the mark of the optimization module is its own to drop; this is only a part of another.
             away.append(sqlbuild.comment_on("INDEX", sqlbuild.ident(old), naming.own_comment(index.comment)))
     for item in facts.found.statistics.values():
