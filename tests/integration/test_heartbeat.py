@@ -140,6 +140,20 @@ def test_wal_that_the_command_threw_away_is_missed(archiving: tuple[Server, Path
     Path(f"{repository}.down").unlink()
 
 
+def test_a_segment_in_between_that_was_thrown_away_is_missed(archiving: tuple[Server, Path, dict[str, str]]) -> None:
+    server, repository, environment = archiving
+    for _ in range(3):
+        archive_one(server)
+    names = sorted(file.name for file in repository.iterdir())
+    # The first of an archive may be missing: the server archived elsewhere before.
+    (repository / names[0]).unlink()
+    assert beat(environment)[0] == 0
+    (repository / names[2]).unlink()
+    archive_one(server)
+    code, said = beat(environment)
+    assert (code, f"takes {names[2][:24]} for archived, and the repository does not have it" in said) == (1, True)
+
+
 def test_another_archive_command_is_told_before_a_segment_is_lost(
     archiving: tuple[Server, Path, dict[str, str]],
 ) -> None:

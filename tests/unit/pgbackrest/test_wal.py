@@ -4,6 +4,7 @@ import pytest
 from wal import (
     SEGMENT_BYTES,
     Run,
+    first_missing,
     format_lsn,
     is_on,
     parse_history,
@@ -11,6 +12,7 @@ from wal import (
     parse_segment_name,
     run_from,
     segment_name,
+    segments_up_to,
 )
 
 # Timeline 1 until the middle of segment 5, from there timeline 3 (2 was left again).
@@ -75,3 +77,26 @@ RUNS = [
 def test_the_log_is_followed_until_a_segment_is_missing(lineage, found, run, missing) -> None:  # type: ignore[no-untyped-def]
     expected = Run(tuple(segment_name(*one) for one in run), segment_name(*missing) if missing else None)
     assert run_from(lineage, 3, found) == expected
+
+
+def test_segments_up_to_one_go_on_behind_the_file_before() -> None:
+    assert segments_up_to("000000030000000200000001", 3) == [
+        "0000000300000001000000FF", "000000030000000200000000", "000000030000000200000001"
+    ]  # fmt: skip
+    assert segments_up_to("000000010000000000000001", 30) == ["000000010000000000000000", "000000010000000000000001"]
+
+
+@pytest.mark.parametrize(
+    ("present", "missing"),
+    [
+        pytest.param({1, 2, 3, 4}, None, id="all-are-there"),
+        pytest.param({3, 4}, None, id="the-archive-begins-within"),
+        pytest.param({1, 2, 4}, 3, id="one-in-between"),
+        pytest.param({2, 3}, 4, id="the-last"),
+        pytest.param({2}, 3, id="the-last-ones"),
+        pytest.param(set(), 4, id="none-is-there"),
+    ],
+)
+def test_the_first_missing_segment_stands_behind_one_that_is_there(present: set[int], missing: int | None) -> None:
+    expected = segments_up_to(segment_name(1, 4), 4)
+    assert first_missing(expected, names(1, *present)) == (missing and segment_name(1, missing))

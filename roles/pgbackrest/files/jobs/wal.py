@@ -100,6 +100,21 @@ def run_from(lineage: Sequence[Stretch], first: int, names: Collection[str]) -> 
     return Run(tuple(found), wanted[0] if later else None)
 
 
+def segments_up_to(name: str, count: int) -> list[str]:
+    """The names of so many segments of one timeline that end with this one, oldest first."""
+    timeline, last = parse_segment_name(name)
+    return [segment_name(timeline, segment) for segment in range(max(0, last - count + 1), last + 1)]
+
+
+def first_missing(expected: Sequence[str], present: Collection[str]) -> str | None:
+    """The first of the expected segments that is missing though an earlier one is there, or the last where none is.
+
+    What is missing before the first that is there may have been written before the archive or the timeline began.
+    """
+    begun = next((index for index, name in enumerate(expected) if name in present), len(expected) - 1)
+    return next((name for name in expected[begun:] if name not in present), None)
+
+
 def holds(part: Stretch, segment: int) -> bool:
     """Whether a segment may hold a record of this part of the log."""
     return segment_of(part.begin) <= segment <= segment_of(part.end)
