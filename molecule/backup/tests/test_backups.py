@@ -128,7 +128,7 @@ def test_a_short_passphrase_is_refused(play: Play) -> None:
 def test_another_passphrase_is_tried_on_the_repository_and_refused(play: Play, repository: Host) -> None:
     file = "/etc/pgbackrest/pgbackrest.conf"
     before = repository.file(file).sha256sum
-    run = play("backup_repository.yml", pgbackrest_cipher_passphrase="another-passphrase-than-its-own")
+    run = play("backup_repository.yml", pgbackrest_cipher_passphrase="y" * 30)
     assert run.returncode != 0
     assert "cannot be read with what is declared, and nothing was changed" in said(run)
     assert "changed: [" not in run.stdout
