@@ -41,6 +41,20 @@ roles AS (
     FROM pg_authid AS r
 ),
 
+-- What names a role: what it owns or is named in a policy of (o, r), and what it has rights on (a, i), which may be a
+-- database itself.
+dependencies AS (
+    SELECT
+        pg_get_userbyid(s.refobjid) AS role,
+        coalesce(d.datname, 'postgres') AS database,
+        s.deptype IN ('o', 'r') AS is_owned,
+        count(*) AS number
+    FROM pg_shdepend AS s
+    LEFT JOIN pg_database AS d ON s.dbid = d.oid
+    WHERE s.refclassid = 'pg_authid'::regclass
+    GROUP BY pg_get_userbyid(s.refobjid), coalesce(d.datname, 'postgres'), s.deptype IN ('o', 'r')
+),
+
 privileges AS (
     SELECT
         d.datname,
@@ -68,6 +82,25 @@ SELECT json_build_object(
         SELECT coalesce(json_agg(datname || '=' || pg_get_userbyid(grantee)), '[]')
         FROM privileges
         WHERE privilege_type = 'CONNECT' AND grantee <> 0
+    ),
+    'owned', (
+        SELECT
+            coalesce(
+                json_agg(
+                    json_build_object(
+                        'role', role,
+                        'owns', 'role ' || role || ' owns ' || number || ' objects in database ' || database
+                    )
+                    ORDER BY role, database
+                ), '[]'
+            )
+        FROM dependencies
+        WHERE is_owned
+    ),
+    'granted', (
+        SELECT coalesce(json_agg(json_build_object('role', role, 'database', database) ORDER BY role, database), '[]')
+        FROM dependencies
+        WHERE NOT is_owned
     ),
     'extensions', (SELECT json_agg(current_database() || '=' || extname) FROM pg_extension)
 ) AS state;
