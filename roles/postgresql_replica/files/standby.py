@@ -4,12 +4,15 @@
     standby.py state             what this host and its primary are, as JSON; changes nothing
     standby.py slot              make this standby's replication slot on the primary, anew where it was lost
     standby.py clone [--again]   copy the primary's data beside, then put it in place; --again: although there is data
+    standby.py places            refuse a host that lacks the locations of the primary's tablespaces; changes nothing
     standby.py retire            make the data of a server that was stopped well a standby's; prints where its WAL ends
     standby.py retire --unclean  the same for one that was not, whose data is then only good for being replaced
     standby.py promote LSN       once WAL is replayed to LSN ("-": what there is), make this standby the primary
 
-Settings come from /etc/mltrading-db/standby.env, the password from the file that it names: it is in no argument. Exit
-codes: 0 done; 1 failed, with the reason on stderr; 2 wrong settings or arguments; 3 refused, and nothing was changed.
+Settings come from /etc/mltrading-db/standby.env, the password from the file that it names: it is in no argument. The
+primary's tablespaces come from the environment (STANDBY_TABLESPACES, JSON: locations by name), as a connection for
+replication cannot ask for them. Exit codes: 0 done; 1 failed, with the reason on stderr; 2 wrong settings or arguments;
+3 refused, and nothing was changed.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -35,6 +39,8 @@ from psycopg2.extras import PhysicalReplicationConnection
 SETTINGS = Path(os.environ.get("STANDBY_SETTINGS", "/etc/mltrading-db/standby.env"))
 # Written into a copy when it is complete: a copy without it is thrown away and begun again.
 MARKER = "clone.complete"
+# Where a copy of a tablespace is until it is in place: in its location, so that no move leaves its disk.
+BESIDE = "standby.clone"
 PATIENCE = 60
 # Settings that a restored primary may carry, and that would win over those of the standby's drop-in.
 PRIMARYS_OWN = re.compile(r"\s*(recovery_target\w*|primary_conninfo|primary_slot_name|restore_command)\b")
@@ -64,6 +70,7 @@ class Settings:
     socket: str
     port: int
     start: Path  # Debian's start.conf
+    tablespaces: dict[str, Path]  # the primary's, their locations by name
 
     @classmethod
     def read(cls) -> Settings:
@@ -79,6 +86,10 @@ class Settings:
             socket=values["STANDBY_SOCKET"],
             port=int(values["STANDBY_PORT"]),
             start=Path(values["STANDBY_START_CONF"]),
+            tablespaces={
+                name: Path(location)
+                for name, location in json.loads(os.environ.get("STANDBY_TABLESPACES", "{}")).items()
+            },
         )
 
 
@@ -213,9 +224,12 @@ def copy(settings: Settings, clone: Path) -> None:
     WAL is kept for the copy by a slot of its own, that ends with it, and from before the copy on by the standby's.
     """
     end_leftovers(clone)
-    if clone.exists():
-        shutil.rmtree(clone)
+    for left in (clone, *(location / BESIDE for location in settings.tablespaces.values())):
+        if left.exists():
+            shutil.rmtree(left)
     command = [settings.binaries / "pg_basebackup", "--pgdata", clone, "--wal-method=stream", "--checkpoint=fast"]
+    mapped = (str(location).replace("=", "\\=") for location in settings.tablespaces.values())
+    command += [f"--tablespace-mapping={location}={location}/{BESIDE}" for location in mapped]
     subprocess.run([*command, "--no-password", "--dbname", settings.conninfo], check=True)  # noqa: S603
     auto = clone / "postgresql.auto.conf"
     write(auto, "".join(line for line in auto.read_text().splitlines(True) if not PRIMARYS_OWN.match(line)))
@@ -223,12 +237,54 @@ def copy(settings: Settings, clone: Path) -> None:
     write(clone / MARKER, "")
 
 
+def refuse_places(settings: Settings) -> None:
+    """Raise where a tablespace of the primary has no place on this host."""
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    missing = []
+    for name, location in settings.tablespaces.items():
+        if not location.is_dir() or not os.access(location, os.W_OK | os.X_OK):
+            what = "is not writable for" if location.exists() else "is not there for"
+            missing.append(f"tablespace {name}: its location {location} {what} {user}")
+    if missing:
+        raise Refused(
+            f"the primary has what this host has no place for: {'; '.join(missing)}. Make it, or mount its disk:"
+            f" install -d -o {user} -g {user} -m 0700 LOCATION"
+        )
+
+
+def set_aside(path: Path, now: str) -> None:
+    """Rename what is there; nothing is deleted."""
+    if path.exists():
+        aside = path.with_name(f"{path.name}.before-{now}")
+        path.rename(aside)
+        sys.stderr.write(f"moved aside: {aside}\n")
+
+
+def put_tablespaces_in_place(clone: Path, now: str) -> None:
+    """Have the copied tablespaces where the primary has them. What was done before is not done again."""
+    for left in (clone / "pg_tblspc").glob("*.fresh"):
+        left.unlink()
+    for link in sorted((clone / "pg_tblspc").iterdir()):
+        beside = Path(os.readlink(link))
+        if beside.name != BESIDE:
+            continue
+        for folder in beside.iterdir():
+            set_aside(beside.parent / folder.name, now)
+            folder.rename(beside.parent / folder.name)
+        # Renamed over the old one: killed in between, the copy still has a link.
+        fresh = link.with_name(f"{link.name}.fresh")
+        fresh.symlink_to(beside.parent)
+        fresh.rename(link)
+        beside.rmdir()
+        sync(beside.parent)
+    sync(clone / "pg_tblspc")
+
+
 def put_in_place(settings: Settings, clone: Path) -> None:
     """Move what is there aside and the copy to its place. Killed between the two, the next run does the second."""
-    if settings.data.exists():
-        aside = settings.data.with_name(f"{settings.data.name}.before-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
-        settings.data.rename(aside)
-        sys.stderr.write(f"moved aside: {aside}\n")
+    now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    put_tablespaces_in_place(clone, now)
+    set_aside(settings.data, now)
     clone.rename(settings.data)
     sync(settings.data.parent)
     (settings.data / MARKER).unlink()
@@ -262,6 +318,7 @@ def clone(settings: Settings, again: bool) -> None:
             return
         of_primary = primary(settings)
         refuse_wrong_clone(settings, of_primary, again)
+        refuse_places(settings)
         # A complete copy is one that was killed before it was in place; to be asked again is to be asked for a new one.
         resumes = (beside / MARKER).exists() and (kind(settings.data) == "missing" or not again)
         if not resumes or control(settings, beside).get("Database system identifier") != of_primary["system"]:
@@ -312,6 +369,7 @@ def main(arguments: list[str]) -> int:
         "slot": lambda: make_slot(settings),
         "clone": lambda: clone(settings, again=False),
         "clone --again": lambda: clone(settings, again=True),
+        "places": lambda: refuse_places(settings),
         "retire": lambda: retire(settings, unclean=False),
         "retire --unclean": lambda: retire(settings, unclean=True),
     }
