@@ -197,6 +197,18 @@ ASKED_OF_THE_HOST = [
     pytest.param("grep -lsa PGPASSWORD= /proc/[0-9]*/environ | wc -l", "0", id="8-no-password-in-processes"),
     pytest.param("readlink ~postgres/.psql_history", "/dev/null", id="9-no-history"),
     pytest.param("stat -c '%U %a' /var/lib/postgresql/tls/server.key", "postgres 600", id="16-server-key"),
+    pytest.param(
+        "systemd-analyze security --no-pager $(systemctl list-units --plain --no-legend 'postgresql@*' | cut -d' ' -f1)"
+        " | grep -oE '[A-Z]+ :-[)(]$'",
+        "OK :-)",
+        id="27-the-server-s-unit",
+    ),
+    pytest.param(
+        "grep -E '^(NoNewPrivs|Seccomp):' /proc/$(head -1 /var/lib/postgresql/*/main/postmaster.pid)/status"
+        " | tr -d '\\n\\t'",
+        "NoNewPrivs:1Seccomp:2",
+        id="27-the-server-itself",
+    ),
 ]
 
 
