@@ -8,75 +8,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from mltrading_db.cli.declared import all_options, defaults, options, served, tags_of, yaml_of
 from mltrading_db.cli.environment import NAME, Environment, names
 from mltrading_db.cli.inventory import OPEN_VALUE, Inventory, Undefined, load, places, problem_with
 from mltrading_db.cli.masks import MASK, hidden, is_secret
+from mltrading_db.cli.problems import refusals
 from mltrading_db.cli.rules import COUNTS, HOSTS, RULES, not_negative
 
 # Variables that Ansible itself reads, and those that the playbooks take on the command line.
 ANSIBLES_OWN = re.compile(r"ansible_|interpreter_python\Z")
 
 
-@dataclass(frozen=True)
-class Served:
-    """A role of a play, by its entry point, and the hosts that the play names."""
-
-    role: str
-    entry_point: str
-    pattern: str
-
-
-@cache
-def read_once(path: Path) -> Any:
-    """A YAML file by its real path."""
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
-
-
-def yaml_of(path: Path) -> Any:
-    """A YAML file of the repository, which does not change while a command runs."""
-    return read_once(path.resolve())
-
-
-@cache
-def served(playbook: Path) -> tuple[Served, ...]:
-    """The roles that a playbook runs, those of the playbooks that it imports included."""
-    found: list[Served] = []
-    for play in yaml_of(playbook):
-        if "ansible.builtin.import_playbook" in play:
-            found += served(playbook.parent / play["ansible.builtin.import_playbook"])
-            continue
-        pattern = str(play["hosts"])
-        found += [Served(role["role"], "main", pattern) for role in play.get("roles", [])]
-        for task in play.get("tasks", []):
-            role = task.get("ansible.builtin.import_role") or task.get("ansible.builtin.include_role")
-            if role and "vars" not in task:
-                found.append(Served(role["name"], role.get("tasks_from", "main"), pattern))
-    return tuple(found)
-
-
 # What ansible-playbook has beside the tags of a playbook.
 TAGS_OF_ANSIBLE = {"all", "always", "never", "tagged", "untagged"}
-
-
-@cache
-def tags_of(playbook: Path) -> frozenset[str]:
-    """The tags of a playbook: those of its roles and tasks, and of the playbooks that it imports."""
-    found: set[str] = set()
-    for play in yaml_of(playbook):
-        if "ansible.builtin.import_playbook" in play:
-            found |= tags_of(playbook.parent / play["ansible.builtin.import_playbook"])
-        for one in (play, *play.get("roles", []), *play.get("pre_tasks", []), *play.get("tasks", [])):
-            tags = one.get("tags", [])
-            found |= {tags} if isinstance(tags, str) else set(tags)
-    return frozenset(found)
 
 
 def tag_problems(playbook: Path, tags: str) -> list[str]:
@@ -84,21 +32,6 @@ def tag_problems(playbook: Path, tags: str) -> list[str]:
     known = tags_of(playbook)
     wrong_tags = [tag for tag in tags.split(",") if tag and tag not in known | TAGS_OF_ANSIBLE]
     return [f"--tags {tag}: {playbook.stem} has no such tag ({', '.join(sorted(known))})" for tag in wrong_tags]
-
-
-@cache
-def options(project: Path, role: str, entry_point: str = "") -> dict[str, Any]:
-    """The options of a role's entry point, or of all of them."""
-    specs = yaml_of(project / "roles" / role / "meta/argument_specs.yml")["argument_specs"]
-    wanted = [specs[entry_point]] if entry_point in specs else [] if entry_point else list(specs.values())
-    return {name: option for spec in wanted for name, option in (spec.get("options") or {}).items()}
-
-
-@cache
-def defaults(project: Path) -> dict[str, Any]:
-    """The defaults and constants of all roles, whose names begin with their role's."""
-    files = [path for place in ("defaults", "vars") for path in sorted(project.glob(f"roles/*/{place}/**/*.yml"))]
-    return {key: value for path in files for key, value in (yaml_of(path) or {}).items()}
 
 
 def shown(name: str, value: object) -> str:
@@ -130,18 +63,11 @@ def value_problems(name: str, option: dict[str, Any], value: Any, inventory: Inv
             yield f"{shown(name, one)}: {problem}"
 
 
-@cache
-def all_options(project: Path) -> dict[str, Any]:
-    """The options of every role."""
-    roles = sorted(path.parent.parent.name for path in (project / "roles").glob("*/meta/argument_specs.yml"))
-    return {name: option for role in roles for name, option in options(project, role).items()}
-
-
 def missing(inventory: Inventory, host: str) -> Iterator[str]:
     """What the roles that a host is given need and nobody has set."""
     project = inventory.environment.project
     for role in served(project / "playbooks/site.yml"):
-        if host not in hosts_of(inventory, role.pattern):
+        if host not in inventory.hosts_of(role.pattern):
             continue
         for name, option in options(project, role.role, role.entry_point).items():
             if not option.get("required"):
@@ -169,12 +95,8 @@ def host_problems(inventory: Inventory, host: str) -> list[str]:
     """What is missing and what is wrong on a host; a variable once, and what needs it rather than that it is wrong."""
     needed = list(missing(inventory, host))
     names_needed = {line.partition(":")[0] for line in needed}
-    return needed + [line for line in wrong(inventory, host) if line.partition(":")[0] not in names_needed]
-
-
-def hosts_of(inventory: Inventory, pattern: str) -> set[str]:
-    """The hosts of a play's pattern: groups with colons between them."""
-    return {host for group in pattern.split(":") for host in inventory.groups.get(group, [])}
+    found = needed + [line for line in wrong(inventory, host) if line.partition(":")[0] not in names_needed]
+    return found + list(refusals(inventory, host, found))
 
 
 def unknown_variables(inventory: Inventory) -> Iterator[str]:

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -20,7 +21,8 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import FileVaultSecret, VaultLib, VaultSecret
 from ansible.plugins.loader import init_plugin_loader
-from ansible.template import Templar
+from ansible.template import Templar, trust_as_template
+from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
 
 from mltrading_db.cli.environment import Environment, RefusedError
@@ -90,11 +92,27 @@ class Inventory:
         try:
             return Templar(loader=self.loader, variables=variables).template(value)
         except Exception as error:  # whatever a template raises, it is the value that is wrong
-            reason = " ".join(str(error).split())
-            if OPEN.search(reason) or "ansible_facts" in reason:
-                return OPEN_VALUE
-            missing = re.search(r"'([a-z_][a-z0-9_]*)' is undefined", reason)
-            return Undefined(f"needs {missing[1]}, which is not set" if missing else f"cannot be worked out: {reason}")
+            return unsettled(error)
+
+    def rendered(self, text: Any, variables: dict[str, Any]) -> Any:
+        """What a template of the repository gives, a part of one too, or OPEN_VALUE, or Undefined."""
+        try:
+            trusted = trust_as_template(text) if isinstance(text, str) else text
+            return Templar(loader=self.loader, variables=variables).template(trusted)
+        except Exception as error:  # as above
+            return unsettled(error)
+
+    def holds(self, condition: Any, variables: dict[str, Any]) -> bool | OpenValue | Undefined:
+        """Whether a condition of a task holds."""
+        try:
+            return bool(Templar(loader=self.loader, variables=variables).evaluate_conditional(condition))
+        except Exception as error:  # as above
+            return unsettled(error)
+
+    def hosts_of(self, pattern: str) -> list[str]:
+        """The hosts of a play's pattern, which is groups with colons between them, in the inventory's order."""
+        found = {host for group in pattern.split(":") for host in self.groups.get(group, [])}
+        return [host for host in self.hosts if host in found]
 
     def settle_passwords(self, host: str) -> None:
         """Take the passwords that are made on first use from their files: a template would make them."""
@@ -116,6 +134,39 @@ class Inventory:
             if isinstance(folder, str) and Path(folder).is_dir():
                 found |= {path.read_text().strip() for path in Path(folder).iterdir() if path.is_file()}
         return found | {secret.bytes.decode() for _, secret in vault_secrets(self.environment)}
+
+
+class SettledHostVars(HostVars):  # type: ignore[misc]  # Ansible has no types
+    """What a template sees of other hosts: their variables as they were settled, each templated as its own host's."""
+
+    def __init__(self, settled: dict[str, dict[str, Any]], manager: Any, variables: Any, loader: Any) -> None:
+        """Take the variables by host; the rest is Ansible's own."""
+        super().__init__(manager, variables, loader)
+        self.settled = settled
+
+    def raw_get(self, host_name: str) -> Any:
+        """The variables of a host as they are written."""
+        return self.settled[host_name] if host_name in self.settled else super().raw_get(host_name)
+
+
+def unsettled(error: Exception) -> OpenValue | Undefined:
+    """What stands for a value that a template could not give: open where only a host knows it, else why."""
+    reason = " ".join(str(error).split())
+    if OPEN.search(reason):
+        return OPEN_VALUE
+    missing = re.search(r"'([A-Za-z_][A-Za-z0-9_]*)' is undefined", reason)
+    return Undefined(f"needs {missing[1]}, which is not set" if missing else f"cannot be worked out: {reason}")
+
+
+@cache
+def read_templates(path: Path) -> Any:
+    """A YAML file by its real path, as Ansible reads it."""
+    return DataLoader().load_from_file(str(path), cache="none", trusted_as_template=True)
+
+
+def templates_of(path: Path) -> Any:
+    """A YAML file of the repository whose texts are templates; it does not change while a command runs."""
+    return read_templates(path.resolve())
 
 
 def vault_secrets(environment: Environment) -> list[tuple[str, Any]]:
@@ -227,9 +278,9 @@ def load(environment: Environment) -> Inventory:
     hosts = [host.name for host in manager.get_hosts()]
     by_host = {host.name: dict(variables.get_vars(host=host)) for host in manager.get_hosts()}
     inventory = Inventory(environment, groups, hosts, by_host, loader, said)
-    plain = {host: dict(found) for host, found in by_host.items()}
+    by_name = SettledHostVars(by_host, manager, variables, loader)
     for found in by_host.values():
-        found["hostvars"] = plain
+        found["hostvars"] = by_name
     for host in hosts:
         inventory.settle_passwords(host)
     return inventory

@@ -45,9 +45,13 @@ def address(value: object) -> str:
 
 
 def secret(value: object) -> str:
-    """A secret that is one."""
+    """A secret that is one, and that every file and protocol on its way carries as it is."""
     if PLACEHOLDER in str(value):
         return f"it still says {PLACEHOLDER}"
+    if not isinstance(value, str):
+        return "it is a number to YAML, which need not keep it as it is written: put it in quotes"
+    if not re.fullmatch(r"[ -~]*", value):
+        return "a secret is one line of plain ASCII"
     return "" if len(str(value)) >= SHORTEST_SECRET else f"a secret has {SHORTEST_SECRET} characters or more"
 
 

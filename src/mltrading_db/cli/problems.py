@@ -1,0 +1,292 @@
+"""What the roles themselves refuse, asked before anything runs: their assertions, with the variables of each host.
+
+No host is asked. The way to an assertion is the one that a run takes: the roles of playbooks/site.yml and what they
+include, with the variables that they are given. An assertion, or one part of a list of problems, is left to the host
+where it, a condition on the way to it, or anything that it refers to has a name that only a run knows (`RUNTIME`,
+`run_names`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from mltrading_db.cli.declared import all_options, defaults
+from mltrading_db.cli.inventory import Inventory, Undefined, templates_of
+
+# What Ansible knows of a host or of a task once it runs.
+RUNTIME = {"ansible_facts", "ansible_local", "ansible_failed_result", "ansible_failed_task"}
+# True before anything ran, whatever the name: it says that a question is asked once.
+NOT_ASKED_YET = re.compile(r"\b[A-Za-z_]\w* is not defined\b")
+WORD = re.compile(r"[A-Za-z_]\w*")
+EXPRESSION = re.compile(r"\{[{%](.*?)[%}]\}", re.DOTALL)
+TAG = re.compile(r"\{%-?\s*(\w+).*?%\}", re.DOTALL)
+LOOP = re.compile(r"(?:\{%-? set [^{]*%\}\s*)*\{%-?\s*for \w+ in (\w+)\s")
+REFERENCE = re.compile(r"\{\{\s*([a-z]\w*)\s*\}\}")
+# How assertions name a list of sentences, of which each is a problem.
+PROBLEMS = re.compile(r"\b__\w+_problems\b")
+INCLUDES = ("ansible.builtin.include_role", "ansible.builtin.import_role")
+TASK_FILES = ("ansible.builtin.include_tasks", "ansible.builtin.import_tasks")
+ASSERT = "ansible.builtin.assert"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a walk is: the role, and all variables as a task there has them."""
+
+    role: str
+    variables: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Walk:
+    """One host's way through the roles, and what was said of it before: names in it are not said again."""
+
+    inventory: Inventory
+    host: str
+    seen: set[tuple[str, str]]
+    said: set[str]
+
+
+@cache
+def run_names(project: Path) -> frozenset[str]:
+    """The names that tasks give to what they find: registered, or set."""
+    found: set[str] = set()
+    for path in sorted(project.glob("roles/*/tasks/*.yml")):
+        for task in every_task(templates_of(path) or []):
+            found |= {str(task["register"])} if "register" in task else set()
+            found |= {str(name) for name in task.get("ansible.builtin.set_fact") or {}}
+    return frozenset(found)
+
+
+def every_task(tasks: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Tasks and those within their blocks."""
+    for task in tasks:
+        yield task
+        for part in ("block", "rescue", "always"):
+            yield from every_task(task.get(part) or [])
+
+
+def listed(value: Any) -> list[Any]:
+    """A value, or the values of a list."""
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def names_in(value: Any, *, bare: bool = False) -> set[str]:
+    """The names that a value's expressions have; `bare` is for a condition, which is an expression as it stands."""
+    if isinstance(value, dict):
+        return {name for one in value.values() for name in names_in(one)}
+    if isinstance(value, list):
+        return {name for one in value for name in names_in(one, bare=bare)}
+    if not isinstance(value, str):
+        return set()
+    return set(WORD.findall(value if bare else " ".join(EXPRESSION.findall(value))))
+
+
+def referred(names: set[str], variables: dict[str, Any]) -> set[str]:
+    """Names, and those that their values refer to, to the end."""
+    found: set[str] = set()
+    rest = set(names)
+    while rest:
+        name = rest.pop()
+        found.add(name)
+        if name in variables and name not in ("hostvars", "groups"):
+            rest |= names_in(variables[name]) - found
+    return found
+
+
+def waits(names: set[str], place: Place, project: Path) -> bool:
+    """Whether something with these names can be told on the host alone."""
+    unknown = RUNTIME | (run_names(project) | {"item"}) - place.variables.keys()
+    return bool(referred(names, place.variables) & unknown)
+
+
+def segments(template: str) -> list[str]:
+    """The outermost parts of a template that stand for themselves, each with the `set` tags before it."""
+    found: list[str] = []
+    shared, start, end, depth = "", 0, 0, 0
+    for tag in TAG.finditer(template):
+        if depth == 0 and template[end : tag.start()].strip():
+            return [template]
+        opens, closes = tag[1] in ("if", "for"), tag[1] in ("endif", "endfor")
+        if depth == 0 and not opens:
+            shared += tag[0]
+        elif depth == 0:
+            start = tag.start()
+        depth += opens - closes
+        if closes and depth == 0:
+            found.append(shared + template[start : tag.end()])
+        end = tag.end()
+    return found if found and not template[end:].strip() else [template]
+
+
+def elements(part: str, place: Place) -> Iterator[Place]:
+    """A part that goes over a variable's list is asked for each element by itself, so that one does not hide others."""
+    found = LOOP.match(part)
+    name = found[1] if found else ""
+    value = place.variables.get(name)
+    while isinstance(value, str) and (given := REFERENCE.fullmatch(value)):
+        value = place.variables.get(given[1])
+    if not isinstance(value, list):
+        yield place
+        return
+    for one in value:
+        yield replace(place, variables={**place.variables, name: [one]})
+
+
+def sentences(name: str, walk: Walk, place: Place) -> Iterator[str | Undefined]:
+    """What a list of problems says, without what is left to the host or about what was said before."""
+    value = place.variables.get(name, "")
+    for part in segments(value) if isinstance(value, str) else []:
+        for inner in elements(part, place):
+            names = names_in(part)
+            if waits(names, inner, walk.inventory.environment.project) or referred(names, inner.variables) & walk.said:
+                continue
+            found = walk.inventory.rendered(part, inner.variables)
+            if isinstance(found, Undefined):
+                yield found
+            elif isinstance(found, list):
+                yield from map(str, found)
+            else:
+                # A sentence may go over lines, and ends with a full stop.
+                yield from (" ".join(one.split()) for one in re.split(r"(?<=\.)\n", str(found or "")) if one.strip())
+
+
+def subject(name: str, place: Place, project: Path) -> str:
+    """The variable that a list of problems is about, if it is about one: the one that a person sets."""
+    read = names_in(place.variables.get(name)) & all_options(project).keys()
+    if len(read) != 1:
+        return ""
+    option = read.pop()
+    given = REFERENCE.fullmatch(str(place.variables.get(option, "")))
+    return given[1] if given else option
+
+
+def plain(text: str, host: str) -> str:
+    """A sentence without the host at its beginning, which the line ends with."""
+    return re.sub(rf"\A{re.escape(host)}(: | )", "", " ".join(text.split()))
+
+
+def refused(task: dict[str, Any], walk: Walk, place: Place) -> Iterator[str]:
+    """What an assertion has against the variables, a line each."""
+    project = walk.inventory.environment.project
+    details = task[ASSERT]
+    whole = False
+    for condition in listed(details["that"]):
+        lists = PROBLEMS.findall(str(condition))
+        for name in lists:
+            about = subject(name, place, project)
+            for sentence in sentences(name, walk, place):
+                if isinstance(sentence, Undefined):
+                    yield from failed(sentence, walk)
+                else:
+                    yield f"{about}: {sentence}" if about and about not in sentence else sentence
+        names = names_in(condition, bare=True)
+        if lists or waits(names, place, project) or referred(names, place.variables) & walk.said:
+            continue
+        found = walk.inventory.holds(condition, place.variables)
+        if isinstance(found, Undefined):
+            yield from failed(found, walk)
+        whole |= found is False
+    if whole:
+        said = walk.inventory.rendered(details["fail_msg"], place.variables)
+        yield plain(said, walk.host) if isinstance(said, str) else f"'{details['that']}' does not hold"
+
+
+def failed(found: Undefined, walk: Walk) -> Iterator[str]:
+    """A check that the variables do not let be made, unless what it needs is said already."""
+    if not set(WORD.findall(found.reason)) & walk.said:
+        yield found.reason
+
+
+def reached(task: dict[str, Any], walk: Walk, place: Place) -> bool:
+    """Whether a run comes to a task, as far as that can be told from here."""
+    project = walk.inventory.environment.project
+    for condition in listed(task.get("when")):
+        names = names_in(NOT_ASKED_YET.sub("true", str(condition)), bare=True)
+        if waits(names, place, project) or walk.inventory.holds(condition, place.variables) is not True:
+            return False
+    return True
+
+
+def turns(task: dict[str, Any], walk: Walk, place: Place) -> Iterator[Place]:
+    """The places of a task's turns: one, or one for each item of its loop."""
+    inner = replace(place, variables={**place.variables, **(task.get("vars") or {})})
+    if "loop" not in task:
+        yield inner
+        return
+    if waits(names_in(task["loop"]), inner, walk.inventory.environment.project):
+        return
+    items = walk.inventory.rendered(task["loop"], inner.variables)
+    name = (task.get("loop_control") or {}).get("loop_var", "item")
+    for item in items if isinstance(items, list) else []:
+        yield replace(inner, variables={**inner.variables, name: item})
+
+
+def lines_of_tasks(tasks: list[dict[str, Any]], walk: Walk, place: Place) -> Iterator[str]:
+    """What the assertions of tasks, and of what they include, have against the variables."""
+    project = walk.inventory.environment.project
+    for task in tasks:
+        if not {ASSERT, "block", *INCLUDES, *TASK_FILES} & task.keys() or not reached(task, walk, place):
+            continue
+        for inner in turns(task, walk, place):
+            for include in INCLUDES:
+                if include in task:
+                    yield from lines_of_role(task[include], walk, inner, given=bool(task.get("vars")))
+            for include in TASK_FILES:
+                if include in task:
+                    file = task[include]["file"] if isinstance(task[include], dict) else task[include]
+                    yield from lines_of_tasks(tasks_of(project, inner.role, file), walk, inner)
+            yield from lines_of_tasks(task.get("block") or [], walk, inner)
+            if ASSERT in task:
+                yield from (f"{line} [role {inner.role}]" for line in refused(task, walk, inner))
+
+
+def tasks_of(project: Path, role: str, file: str) -> list[dict[str, Any]]:
+    """The tasks of one file of a role."""
+    return templates_of(project / "roles" / role / "tasks" / file) or []
+
+
+def lines_of_role(include: dict[str, Any], walk: Walk, place: Place, *, given: bool) -> Iterator[str]:
+    """What a role's entry point has against the variables; without variables of its own it is asked once."""
+    project, role, entry = walk.inventory.environment.project, str(include["name"]), include.get("tasks_from", "main")
+    if not given and (role, entry) in walk.seen:
+        return
+    walk.seen.update([] if given else [(role, entry)])
+    variables = {**place.variables, "role_path": str(project / "roles" / role), "role_name": role}
+    yield from lines_of_tasks(tasks_of(project, role, f"{entry}.yml"), walk, Place(role, variables))
+
+
+@cache
+def plays(playbook: Path) -> tuple[dict[str, Any], ...]:
+    """The plays of a playbook, those of the playbooks that it imports included."""
+    found: list[dict[str, Any]] = []
+    for play in templates_of(playbook):
+        imported = play.get("ansible.builtin.import_playbook")
+        found += plays(playbook.parent / imported) if imported else [play]
+    return tuple(found)
+
+
+def refusals(inventory: Inventory, host: str, said: list[str]) -> Iterator[str]:
+    """What a run of all roles would refuse on a host; what `said` names is known, and not said again."""
+    project = inventory.environment.project
+    walk = Walk(inventory, host, set(), {name for line in said for name in WORD.findall(line)} & known(inventory))
+    for play in plays(project / "playbooks/site.yml"):
+        hosts = inventory.hosts_of(str(play["hosts"]))
+        if host not in hosts:
+            continue
+        magic = {"ansible_play_hosts": hosts, "ansible_play_hosts_all": hosts, "ansible_check_mode": False}
+        magic["playbook_dir"] = str(project / "playbooks")
+        variables = {**defaults(project), **inventory.variables[host], **magic, **(play.get("vars") or {})}
+        roles = [{INCLUDES[0]: {"name": role["role"]}, "vars": role.get("vars")} for role in play.get("roles") or []]
+        tasks = [*(play.get("pre_tasks") or []), *roles, *(play.get("tasks") or [])]
+        yield from lines_of_tasks(tasks, walk, Place("", variables))
+
+
+def known(inventory: Inventory) -> set[str]:
+    """The names of variables that a person sets."""
+    return {*all_options(inventory.environment.project), *(one.name for one in inventory.said)}
