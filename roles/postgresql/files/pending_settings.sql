@@ -1,10 +1,11 @@
 -- What the files say and the server has not taken up; one row.
 --   errors   the lines that the server refuses, or NULL
---   restart  the settings that need a restart, or NULL
+--   restart  the settings that need a restart, and the release that is installed and does not run; or NULL
 --   reload   whether a file is newer than what the server last loaded
 --   shrinks  whether a restart lowers a setting that a standby must have no less of than its primary
 --   started  when the server was started, in seconds since 1970
 --   wanted   these settings as the files have them, in the order in which pg_controldata says the primary's
+-- The parameter `installed` is the version of the server's Debian package, or empty; a percent sign is written twice.
 -- A setting that can only be set at start is reported by pg_file_settings as "setting could not be applied" as soon as
 -- the file differs (PostgreSQL documentation, view pg_file_settings). One that left the files, and goes back to its
 -- default with a restart, is a row with an error and without a file.
@@ -47,15 +48,15 @@ guarded AS (
 ),
 
 problems AS (
-    SELECT format('%s line %s: %s %s', sourcefile, sourceline, name, error) AS problem
+    SELECT format('%%s line %%s: %%s %%s', sourcefile, sourceline, name, error) AS problem
     FROM files
     WHERE error IS NOT NULL AND sourcefile IS NOT NULL AND needs_restart IS NOT TRUE
     UNION ALL
-    SELECT format('pg_hba.conf line %s: %s', line_number, error)
+    SELECT format('pg_hba.conf line %%s: %%s', line_number, error)
     FROM pg_hba_file_rules
     WHERE error IS NOT NULL
     UNION ALL
-    SELECT format('pg_ident.conf line %s: %s', line_number, error)
+    SELECT format('pg_ident.conf line %%s: %%s', line_number, error)
     FROM pg_ident_file_mappings
     WHERE error IS NOT NULL
 )
@@ -73,6 +74,12 @@ SELECT
             UNION
             SELECT name FROM pg_settings
             WHERE pending_restart
+            UNION
+            SELECT 'release ' || %(installed)s || ' of PostgreSQL (it runs ' || current_setting('server_version') || ')'
+            WHERE
+                %(installed)s <> ''
+                AND strpos(current_setting('server_version'), '(Debian ') > 0
+                AND strpos(current_setting('server_version'), '(Debian ' || %(installed)s || ')') = 0
         ) AS p
     ) AS restart,
     (
