@@ -6,7 +6,7 @@ set -euo pipefail
 shopt -s inherit_errexit
 
 package=postgresql-$1
-version=$(apt-cache madison "$package" | head --lines=1 | cut --delimiter='|' --fields=2 | tr --delete ' ')
+version=$(apt-cache madison "$package" | awk 'NR == 1 { print $3 }')
 newer=${version%?}9
 mkdir --parents /srv/newer
 cd /srv/newer

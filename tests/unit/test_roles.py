@@ -31,14 +31,15 @@ VERBS = {
     "measure",
     "partition",
     "promote",
-    "rejoin",
     "rebuild",
     "record",
+    "rejoin",
     "report",
     "restore",
     "rotate",
     "run",
     "take",
+    "upgrade",
     "verify",
 }
 
