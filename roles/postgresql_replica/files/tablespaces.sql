@@ -1,5 +1,5 @@
 -- The locations of the tablespaces by their names, of those that have one of their own.
-SELECT coalesce(json_object_agg(s.spcname, s.location), '{}')
+SELECT coalesce(json_object_agg(s.spcname, s.location), '{}') AS locations
 FROM (
     SELECT
         spcname,
