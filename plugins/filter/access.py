@@ -1,4 +1,4 @@
-"""Filters for roles: how their settings are written, when they expire, and whether the server has another one."""
+"""Filters for roles: how their settings are written, when they expire, and what becomes of one."""
 
 from __future__ import annotations
 
@@ -100,23 +100,42 @@ def expires_alike(found: str | None, declared: Any) -> bool:
         return False
 
 
-def role_differs(found: Mapping[str, Any] | None, declared: Mapping[str, Any]) -> bool:
-    """Tell whether the server has another role than the declared one; its password is not looked at.
+def settings_changes(found: Mapping[str, str], declared: Mapping[str, Any]) -> list[str]:
+    """Return what becomes of a role's settings, a line each; spellings of one value are no change."""
+    now = {name.lower(): text for name, text in found.items()}
+    wanted = {name.lower(): setting_text(value) for name, value in declared.items()}
+    changed = [
+        name
+        for name in sorted(now.keys() | wanted.keys())
+        if name not in now or name not in wanted or comparable(name, now[name]) != comparable(name, wanted[name])
+    ]
+    return [
+        f"{name} = {wanted[name]}{f' (now {now[name]})' if name in now else ''}" if name in wanted else f"no {name}"
+        for name in changed
+    ]
 
-    `found` is one of `roles` of access_state.sql, or None; `declared` an item of postgresql_access_roles.
+
+def role_changes(found: Mapping[str, Any] | None, declared: Mapping[str, Any], *, password: bool = False) -> list[str]:
+    """Return what becomes of a role, a few words each; empty where the server has it as it is declared.
+
+    `found` is one of `roles` of access_state.sql, or None; `declared` an item of postgresql_access_roles. `password` is
+    whether the password is another one; a new role has one or none, which is not said.
     """
-    if not found:
-        return True
     attributes = {*(declared.get("attributes") or []), *(["LOGIN"] if declared.get("login", True) else [])}
-    settings = {
-        name.lower(): comparable(name, setting_text(value)) for name, value in (declared.get("settings") or {}).items()
-    }
-    return (
-        set(found["attributes"]) != attributes
-        or found["connection_limit"] != int(declared.get("connection_limit", -1))
-        or {name.lower(): comparable(name, value) for name, value in found["settings"].items()} != settings
-        or not expires_alike(found["expires"], declared.get("expires"))
-    )
+    limit = int(declared.get("connection_limit", -1))
+    settings = declared.get("settings") or {}
+    if not found:
+        groups = sorted(declared.get("member_of") or [])
+        said = ["a new role", *sorted(attributes or {"NOLOGIN"}), *(f"a member of {group}" for group in groups)]
+        return [*said, *([f"connection limit {limit}"] if limit >= 0 else []), *settings_changes({}, settings)]
+    has = set(found["attributes"])
+    said = [*sorted(attributes - has), *(f"NO{name}" for name in sorted(has - attributes))]
+    if found["connection_limit"] != limit:
+        said.append(f"connection limit {limit} (now {found['connection_limit']})")
+    said += settings_changes(found["settings"], settings)
+    if not expires_alike(found["expires"], declared.get("expires")):
+        said.append(f"expires {declared.get('expires') or 'never'} (now {found['expires'] or 'never'})")
+    return [*said, *(["another password"] if password else [])]
 
 
 class FilterModule:
@@ -126,7 +145,7 @@ class FilterModule:
         """Return the filters by their names in a template."""
         return {
             "role_settings": role_settings,
-            "role_differs": role_differs,
+            "role_changes": role_changes,
             "is_instant": is_instant,
             "is_setting_of": is_setting_of,
             "roles_by_state": roles_by_state,

@@ -91,11 +91,49 @@ DECLARED = {"name": "a", "settings": {"timezone": "UTC", "search_path": 'public,
     ],
 )
 def test_a_role_differs_by_meaning(found: dict[str, Any], declared: dict[str, Any], differs: bool) -> None:
-    assert access.role_differs(FOUND | found, DECLARED | declared) is differs
+    assert bool(access.role_changes(FOUND | found, DECLARED | declared)) is differs
 
 
-def test_a_role_that_is_not_there_differs() -> None:
-    assert access.role_differs({}, DECLARED) is True
+FOUND_PLAIN = {"attributes": ["LOGIN"], "connection_limit": -1, "settings": {}, "expires": None}
+
+
+@pytest.mark.parametrize(
+    ("found", "declared", "password", "says"),
+    [
+        pytest.param(None, {}, False, ["a new role", "LOGIN"], id="a new one"),
+        pytest.param({}, {"login": False}, True, ["a new role", "NOLOGIN"], id="a new one that cannot log in"),
+        pytest.param(
+            None,
+            {"attributes": ["REPLICATION"], "connection_limit": 5, "settings": {"jit": False}, "member_of": ["b"]},
+            False,
+            ["a new role", "LOGIN", "REPLICATION", "a member of b", "connection limit 5", "jit = off"],
+            id="a new one with all there is",
+        ),
+        pytest.param(FOUND_PLAIN, {}, False, [], id="as declared"),
+        pytest.param(FOUND_PLAIN, {}, True, ["another password"], id="another password"),
+        pytest.param(FOUND_PLAIN, {"login": False}, False, ["NOLOGIN"], id="no login any more"),
+        pytest.param(FOUND_PLAIN, {"attributes": ["BYPASSRLS"]}, False, ["BYPASSRLS"], id="an attribute"),
+        pytest.param(FOUND_PLAIN, {"connection_limit": 9}, False, ["connection limit 9 (now -1)"], id="a limit"),
+        pytest.param(
+            FOUND_PLAIN | {"settings": {"work_mem": "4MB", "jit": "on", "search_path": '"a", b'}},
+            {"settings": {"work_mem": "8MB", "search_path": "a, b", "lock_timeout": "5s"}},
+            False,
+            ["no jit", "lock_timeout = 5s", "work_mem = 8MB (now 4MB)"],
+            id="settings, of which one is only spelt otherwise",
+        ),
+        pytest.param(
+            FOUND_PLAIN,
+            {"expires": "2030-01-01 00:00:00+00"},
+            False,
+            ["expires 2030-01-01 00:00:00+00 (now never)"],
+            id="an end",
+        ),
+    ],
+)
+def test_what_becomes_of_a_role_is_said_in_words(
+    found: dict[str, Any] | None, declared: dict[str, Any], *, password: bool, says: list[str]
+) -> None:
+    assert access.role_changes(found, {"name": "a", **declared}, password=password) == says
 
 
 def test_roles_are_told_apart_by_their_state_in_their_order() -> None:

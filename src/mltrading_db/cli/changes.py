@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from mltrading_db.cli import inputs, plans, show
+from mltrading_db.cli import inputs, making, pages, plans, show
 from mltrading_db.cli.environment import RefusedError
+from mltrading_db.cli.events import HIDDEN, Change, Recap
 from mltrading_db.cli.session import Session, confirm, provenance, session
 
 
@@ -57,10 +59,10 @@ def plan(wanted: Wanted, *, as_json: bool, verbosity: int) -> int:
         recap = made.run("site", check=True, limit=wanted.limit, tags=wanted.tags)
         if made.code():
             return made.end(recap, check=True)
-        steps = plans.steps(recap)
-        contexts: dict[str, dict[str, str]] = {}
-        if any(step["kind"] == "settings" for step in steps):
-            contexts = made.run("check_settings", limit=wanted.limit, quiet=True).answers
+        steps = steps_of(made, recap)
+        states: dict[str, dict[str, Any]] = {}
+        if steps:
+            states = made.run("check_state", limit=wanted.limit, quiet=True).answers
             if made.code():
                 return made.end(recap, check=True)
         found = plans.Plan(
@@ -74,13 +76,40 @@ def plan(wanted: Wanted, *, as_json: bool, verbosity: int) -> int:
         )
         path = wanted.plan or made.record.folder / "plan.json"
         plans.write(path, found)
+        contexts = {host: (state.get("server") or {}).get("contexts", {}) for host, state in states.items()}
         takes = plans.taken_up(steps, contexts, primary(made), waiting(made))
+        seen = seen_of(made, states, wanted.tags)
         if not as_json:
-            show.say(made.console, show.plan(steps, takes))
+            show.say(made.console, show.page(pages.page(steps, takes, seen)))
             made.console.print(
                 f"Saved. To do this and nothing else: mldb apply {wanted.env} --plan {path}", soft_wrap=True
             )
-        return made.finish(recap, check=True, more={"plan": str(path), "steps": steps, "taken_up": takes})
+        risky = [{"kind": kind, "what": line} for kind, line in pages.risks(steps, takes, seen)]
+        more = {"plan": str(path), "steps": steps, "taken_up": takes, "risks": risky}
+        return made.finish(recap, check=True, more=more)
+
+
+def steps_of(made: Session, recap: Recap) -> list[plans.Step]:
+    """The steps of a check; one with a secret says the file that it is about, by its task."""
+
+    def named(change: Change) -> Change:
+        if change.what != HIDDEN:
+            return change
+        return replace(change, what=making.files_of(made.inventory, change.host, change.role, change.task) or HIDDEN)
+
+    return plans.steps([named(change) for change in recap.changes])
+
+
+def seen_of(made: Session, states: dict[str, dict[str, Any]], tags: str) -> pages.Seen:
+    """What is known of the hosts beside the steps."""
+    named = {primary(made), *(host for host, state in states.items() if not state.get("provisioned"))}
+    return pages.Seen(
+        states=states,
+        makings={host: making.making(made.inventory, host) for host in sorted(named) if host in made.inventory.hosts},
+        servers=made.inventory.groups["postgresql"],
+        primary=primary(made),
+        copies=not tags or "postgresql_replica" in tags.split(","),
+    )
 
 
 def hold_to_tags(made: Session, tags: str) -> None:
@@ -132,7 +161,7 @@ def hold_to(made: Session, plan: plans.Plan) -> None:
     recap = made.run("site", check=True, limit=plan.limit, tags=plan.tags)
     if made.code():
         return
-    now = plans.steps(recap)
+    now = steps_of(made, recap)
     if plans.digest(now) != plan.digest:
         raise RefusedError(
             ["The plan no longer holds:", *plans.moved(plan.steps, now), "Nothing was changed. Plan again."]

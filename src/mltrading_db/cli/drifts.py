@@ -65,7 +65,7 @@ def overwritten(recap: Recap, environment: str) -> list[Drift]:
             "undo_in": "",
             "about": sorted(about(step)),
         }
-        for step in plans.steps(recap)
+        for step in plans.steps(recap.changes)
         if not (step["kind"] in ("services", "other steps") and TAKES_UP.search(step["task"]))
     ]
 
@@ -75,7 +75,10 @@ def about(step: plans.Step) -> set[str]:
     if step.get("what") == HIDDEN:
         return {HIDDEN}
     named = {str(action.get("name", "")) for action in step.get("details", [])}
-    named |= set(re.split(r"[\s,:]+", step.get("what", ""))) | set(step.get("settings", []))
+    what = str(step.get("what", ""))
+    # Of a role a step says its name, and behind a colon what becomes of it.
+    what = what.partition(":")[0] if step["action"] in ("postgresql_user", "postgresql_membership") else what
+    named |= set(re.split(r"[\s,:]+", what)) | set(step.get("settings", []))
     return {part for name in named if name for part in (name, name.rpartition(".")[2] or name, name.rpartition("/")[2])}
 
 
@@ -96,6 +99,9 @@ def is_of(found: Drift, known: Drift) -> bool:
     name = found["name"].rpartition(": ")[2].removeprefix("database ")
     if found["kind"] == "login rule":
         said = {"pg_hba.conf"}
+    elif is_of_role(found):
+        # What a role has in one database is not the step's.
+        said = {name.removeprefix("of role ")} - {name}
     elif found["kind"] in ("file", "cron line"):
         said = {found["name"].partition(": ")[0]}
     else:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mltrading_db.cli.environment import RefusedError, read_json
-from mltrading_db.cli.events import Change, Recap
+from mltrading_db.cli.events import Change
 
 Step = dict[str, Any]
 # What a run says of time and size is different each time, and no change of the plan.
@@ -76,10 +76,10 @@ def settings_of(change: Change) -> list[str]:
     return sorted({match[1] for match in found if match})
 
 
-def steps(recap: Recap) -> list[Step]:
-    """The steps of a run that was a check."""
+def steps(found: Iterable[Change]) -> list[Step]:
+    """The changes of a run that was a check, as steps."""
     made = []
-    for change in recap.changes:
+    for change in found:
         step = {"kind": kind(change), **change.as_json()}
         if step["kind"] == "settings":
             step["settings"] = settings_of(change)

@@ -227,8 +227,8 @@ def turns(task: dict[str, Any], walk: Walk, place: Place) -> Iterator[Place]:
         yield replace(inner, variables={**inner.variables, name: item})
 
 
-def lines_of_tasks(tasks: list[dict[str, Any]], walk: Walk, place: Place) -> Iterator[str]:
-    """What the assertions of tasks, and of what they include, have against the variables."""
+def stops(tasks: list[dict[str, Any]], walk: Walk, place: Place) -> Iterator[tuple[dict[str, Any], Place]]:
+    """The assertions of tasks and the roles that they include, and so on within these, each with its variables."""
     project = walk.inventory.environment.project
     for task in tasks:
         if not {ASSERT, "block", *INCLUDES, *TASK_FILES} & task.keys() or not reached(task, walk, place):
@@ -236,14 +236,15 @@ def lines_of_tasks(tasks: list[dict[str, Any]], walk: Walk, place: Place) -> Ite
         for inner in turns(task, walk, place):
             for include in INCLUDES:
                 if include in task:
-                    yield from lines_of_role(task[include], walk, inner, given=bool(task.get("vars")))
+                    yield task[include], inner
+                    yield from stops_of_role(task[include], walk, inner, given=bool(task.get("vars")))
             for include in TASK_FILES:
                 if include in task:
                     file = task[include]["file"] if isinstance(task[include], dict) else task[include]
-                    yield from lines_of_tasks(tasks_of(project, inner.role, file), walk, inner)
-            yield from lines_of_tasks(task.get("block") or [], walk, inner)
+                    yield from stops(tasks_of(project, inner.role, file), walk, inner)
+            yield from stops(task.get("block") or [], walk, inner)
             if ASSERT in task:
-                yield from (f"{line} [role {inner.role}]" for line in refused(task, walk, inner))
+                yield task, inner
 
 
 def tasks_of(project: Path, role: str, file: str) -> list[dict[str, Any]]:
@@ -251,14 +252,16 @@ def tasks_of(project: Path, role: str, file: str) -> list[dict[str, Any]]:
     return templates_of(project / "roles" / role / "tasks" / file) or []
 
 
-def lines_of_role(include: dict[str, Any], walk: Walk, place: Place, *, given: bool) -> Iterator[str]:
-    """What a role's entry point has against the variables; without variables of its own it is asked once."""
+def stops_of_role(
+    include: dict[str, Any], walk: Walk, place: Place, *, given: bool
+) -> Iterator[tuple[dict[str, Any], Place]]:
+    """The stops of a role's entry point; without variables of its own they are made once."""
     project, role, entry = walk.inventory.environment.project, str(include["name"]), include.get("tasks_from", "main")
     if not given and (role, entry) in walk.seen:
         return
     walk.seen.update([] if given else [(role, entry)])
     variables = {**place.variables, "role_path": str(project / "roles" / role), "role_name": role}
-    yield from lines_of_tasks(tasks_of(project, role, f"{entry}.yml"), walk, Place(role, variables))
+    yield from stops(tasks_of(project, role, f"{entry}.yml"), walk, Place(role, variables))
 
 
 @cache
@@ -271,20 +274,27 @@ def plays(playbook: Path) -> tuple[dict[str, Any], ...]:
     return tuple(found)
 
 
-def refusals(inventory: Inventory, host: str, said: list[str]) -> Iterator[str]:
-    """What a run of all roles would refuse on a host; what `said` names is known, and not said again."""
-    project = inventory.environment.project
-    walk = Walk(inventory, host, set(), {name for line in said for name in WORD.findall(line)} & known(inventory))
+def whole_run(walk: Walk) -> Iterator[tuple[dict[str, Any], Place]]:
+    """The stops of a run of all roles on a host."""
+    inventory, project = walk.inventory, walk.inventory.environment.project
     for play in plays(project / "playbooks/site.yml"):
         hosts = inventory.hosts_of(str(play["hosts"]))
-        if host not in hosts:
+        if walk.host not in hosts:
             continue
         magic = {"ansible_play_hosts": hosts, "ansible_play_hosts_all": hosts, "ansible_check_mode": False}
         magic["playbook_dir"] = str(project / "playbooks")
-        variables = {**defaults(project), **inventory.variables[host], **magic, **(play.get("vars") or {})}
+        variables = {**defaults(project), **inventory.variables[walk.host], **magic, **(play.get("vars") or {})}
         roles = [{INCLUDES[0]: {"name": role["role"]}, "vars": role.get("vars")} for role in play.get("roles") or []]
         tasks = [*(play.get("pre_tasks") or []), *roles, *(play.get("tasks") or [])]
-        yield from lines_of_tasks(tasks, walk, Place("", variables))
+        yield from stops(tasks, walk, Place("", variables))
+
+
+def refusals(inventory: Inventory, host: str, said: list[str]) -> Iterator[str]:
+    """What a run of all roles would refuse on a host; what `said` names is known, and not said again."""
+    walk = Walk(inventory, host, set(), {name for line in said for name in WORD.findall(line)} & known(inventory))
+    for task, place in whole_run(walk):
+        if ASSERT in task:
+            yield from (f"{line} [role {place.role}]" for line in refused(task, walk, place))
 
 
 def known(inventory: Inventory) -> set[str]:

@@ -187,47 +187,10 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def object_lines(action: dict[str, object]) -> Iterator[Text]:
-    """An object of the database: what is done to it and why, its locks, and its size and time where they are known."""
-    yield Text(f"      {action.get('action')} {action.get('kind')} {action.get('name')}: {action.get('reason')}")
-    for lock in as_list(action.get("locks")):
-        yield Text(f"          {lock}", style="dim")
-    size, seconds = action.get("estimated_bytes"), action.get("estimated_seconds")
-    if size or seconds:
-        yield Text(
-            f"          about {int(str(size or 0)) / 1e6:,.0f} MB, {float(str(seconds or 0)):,.0f} s", style="dim"
-        )
-    for statement in as_list(action.get("statements")):
-        yield Text(f"          {statement}", style="dim")
-
-
-def as_list(value: object) -> list[object]:
-    """A list, or none."""
-    return value if isinstance(value, list) else []
-
-
-def plan(steps: Sequence[dict[str, object]], takes: Sequence[str]) -> RenderableType:
-    """A plan: its steps by what they are about, in the order in which they are done."""
-    if not steps:
-        return Text("Nothing would change.")
-    lines: list[RenderableType] = []
-    for kind in dict.fromkeys(str(step["kind"]) for step in steps):
-        lines.append(Text(kind, style="bold"))
-        for step in (step for step in steps if step["kind"] == kind):
-            about = f" ({step['what']})" if step.get("what") else ""
-            lines.append(Text(f"  {step['host']}: {step['task']}{about}"))
-            actions = [action for action in as_list(step.get("details")) if isinstance(action, dict)]
-            lines += [line for action in actions for line in object_lines(action)]
-            why = [] if actions else as_list(step.get("why"))
-            lines += [
-                Text(f"      {line}", style={"+": "green", "-": "red"}.get(str(line)[:1], "dim"))
-                for line in why[:LINES_OF_A_CHANGE]
-            ]
-            if len(why) > LINES_OF_A_CHANGE:
-                lines.append(Text(f"      … {len(why) - LINES_OF_A_CHANGE} more lines", style="dim"))
-    if takes:
-        lines += [Text("then the servers, in this order", style="bold"), *(Text(f"  {line}") for line in takes)]
-    return Group(*lines)
+def page(lines: Sequence[str]) -> RenderableType:
+    """A page with its headings, and with what comes and goes."""
+    styles = {"+": "green", "-": "red"}
+    return Group(*(Text(line, style="bold" if line[:1] != " " else styles.get(line.strip()[:1], "")) for line in lines))
 
 
 def runs(environment: Environment, *, as_json: bool) -> int:

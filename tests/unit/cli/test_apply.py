@@ -33,6 +33,14 @@ CHECK_HOSTS = """- name: Whether they may be changed
 """
 # The real one, but for where it writes and for the state of the host, which this machine is.
 STATE = "files/host_state.py {{ record_run_command }}"
+CHECK_STATE = """- name: What the hosts are
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Say it
+      ansible.builtin.debug:
+        msg: {provisioned: true, cluster: online, server: null}
+"""
 CHECK_DRIFT = """- name: Compare
   hosts: all
   gather_facts: false
@@ -53,6 +61,7 @@ def site(local: Environment) -> Environment:
     text = (playbooks / "try.yml").read_text().replace("hosts: all", "hosts: postgresql:backup_repository:pgbouncer")
     (playbooks / "site.yml").write_text(text)
     (playbooks / "check_hosts.yml").write_text(CHECK_HOSTS)
+    (playbooks / "check_state.yml").write_text(CHECK_STATE)
     (playbooks / "files").mkdir()
     (playbooks / "files/host_state.sql").write_text("")
     (playbooks / "files/host_state.py").write_text("import sys; open(sys.argv[2], 'w').write(sys.argv[1])\n")
@@ -162,8 +171,8 @@ def test_a_run_that_is_stopped_is_recorded_and_is_no_first_acceptance(
 def test_a_plan_that_is_stopped_while_the_servers_are_asked_is_not_saved(
     site: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (site.project / "playbooks/check_settings.yml").write_text("[]\n")
-    in_place_of_ansible(monkeypatch, "check_settings", SETTING)
+    (site.project / "playbooks/check_state.yml").write_text("[]\n")
+    in_place_of_ansible(monkeypatch, "check_state", SETTING)
     file = site.project / "plan.json"
     assert changes.plan(changes.Wanted("trial", plan=file), as_json=False, verbosity=0) == INTERRUPTED
     assert not file.exists()

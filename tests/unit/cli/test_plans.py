@@ -67,7 +67,7 @@ def unknown(answers: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
 @pytest.fixture
 def plan() -> plans.Plan:
     """A plan."""
-    steps = plans.steps(recap(EVENTS))
+    steps = plans.steps(recap(EVENTS).changes)
     return plans.Plan("staging", "", "", "2026-11-24T03:00:00+00:00", "abc", plans.digest(steps), steps)
 
 
@@ -103,7 +103,7 @@ def test_who_is_restarted_first_follows_from_what_a_standby_must_have(before: in
     diff = [{"before": f"max_connections = '{before}'\n", "after": f"max_connections = '{after}'\n"}]
     events = [event("on_ok", host, "Config fragment | Write it", "template", diff=diff) for host in ("db1", "db2")]
     contexts = {host: {"max_connections": "postmaster"} for host in ("db1", "db2")}
-    lines = plans.taken_up(plans.steps(recap(events)), contexts, "db1")
+    lines = plans.taken_up(plans.steps(recap(events).changes), contexts, "db1")
     assert lines[0].startswith(f"{first}: restart")
 
 
@@ -155,11 +155,11 @@ def test_estimates_and_the_order_among_hosts_are_no_change_of_a_plan(plan: plans
         *EVENTS[:-2],
         event("on_ok", "db1", "apply | Create", "postgresql_optimization", actions=[{**INDEX, "estimated_seconds": 9}]),
     ]
-    assert plans.digest(plans.steps(recap(other[::-1]))) == plan.digest
+    assert plans.digest(plans.steps(recap(other[::-1]).changes)) == plan.digest
 
 
 def test_a_plan_that_no_longer_holds_says_what_moved(plan: plans.Plan) -> None:
-    now = plans.steps(recap(EVENTS[1:]))
+    now = plans.steps(recap(EVENTS[1:]).changes)
     assert plans.digest(now) != plan.digest
     assert plans.moved(plan.steps, now) == ["  - db1: postgresql: Config fragment | Write it"]
     assert plans.moved(now, plan.steps) == ["  + db1: postgresql: Config fragment | Write it"]
@@ -296,20 +296,21 @@ def hidden(task: str, action: str, *, changed: bool) -> dict[str, Any]:
 
 
 def test_what_is_changed_with_secrets_is_a_step_that_does_not_say_them() -> None:
-    action = "community.postgresql.postgresql_user"
-    events = [hidden("Roles | Make the roles", action, changed=changed) for changed in (True, False, True)]
-    found = plans.steps(recap(events))
-    assert [(step["kind"], "secrets" in step["what"]) for step in found] == [("users and privileges", True)] * 2
+    action = "ansible.builtin.copy"
+    events = [hidden("Rules | Write them", action, changed=changed) for changed in (True, False, True)]
+    found = plans.steps(recap(events).changes)
+    assert [(step["kind"], "secrets" in step["what"]) for step in found] == [("login rules", True)] * 2
 
 
-def test_a_role_that_was_there_is_put_right_by_the_step_with_secrets_and_another_is_not() -> None:
-    known = overwritten(recap([hidden("Roles | Make", "community.postgresql.postgresql_user", changed=True)]))
+def test_a_role_and_its_settings_are_put_right_by_the_step_that_names_it_and_another_is_not() -> None:
+    step = {"_ansible_item_label": "reader: NOLOGIN, no jit, stranger = a"}
+    known = overwritten(recap([event("item_on_ok", "db1", "Roles | Make", "postgresql_user", **step)]))
     kinds = [("setting", "of role reader", "a"), ("role", "reader", "login"), ("role", "stranger", None)]
-    kinds += [("setting", "work_mem", "4MB"), ("file", "/etc/x", "root")]
+    kinds += [("setting", "work_mem", "4MB"), ("setting", "of role reader in trading", "a"), ("file", "/etc/x", "root")]
     by_hand = [{"kind": kind, "name": name, "accepted": before, "found": "b"} for kind, name, before in kinds]
     [put_right, *left] = drifts.merged(known, unknown({"db1": by_hand}))
     assert put_right["why"] == ["-of role reader: a", "+of role reader: b", "-reader: login", "+reader: b"]
-    assert [one["name"] for one in left] == ["stranger", "work_mem", "/etc/x"]
+    assert [one["name"] for one in left] == ["stranger", "work_mem", "of role reader in trading", "/etc/x"]
 
 
 def test_a_file_with_secrets_puts_no_setting_right() -> None:
@@ -358,7 +359,7 @@ def test_a_reload_or_restart_that_is_due_is_no_drift_of_its_own() -> None:
 
 def test_files_that_are_written_together_are_named_and_are_jobs_where_cron_is_among_them() -> None:
     files = ["/etc/mltrading-db/dump.env", "/etc/cron.d/mltrading-db-dump"]
-    [step] = plans.steps(recap([event("on_ok", "db1", "Jobs | Write", "host_files", files=files)]))
+    [step] = plans.steps(recap([event("on_ok", "db1", "Jobs | Write", "host_files", files=files)]).changes)
     assert (step["kind"], step["what"]) == ("jobs", ", ".join(files))
-    [step] = plans.steps(recap([event("on_ok", "db1", "Files | Write", "host_files", files=["/etc/x"])]))
+    [step] = plans.steps(recap([event("on_ok", "db1", "Files | Write", "host_files", files=["/etc/x"])]).changes)
     assert (step["kind"], step["what"]) == ("files", "/etc/x")
