@@ -1,19 +1,23 @@
 # SPDX-License-Identifier: MIT
-"""Ansible callback: what to do about a host that gave no answer, with the task and the host."""
+"""Ansible callback: what to do about a host that gave no answer, with the task and the host; and commands, whole."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+import shlex
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible import context
 from ansible.plugins.callback import CallbackBase
 
 DOCUMENTATION = r"""
 name: remedy
 type: notification
-short_description: Say what to do about a host that gave no answer
+short_description: Say what to do about a host that gave no answer, and say commands whole
 description:
   - Adds a line to a task that ended at its time limit, and to a host that could not be reached.
+  - A message that names a playbook is followed by the whole command, with the inventory and what opens the vault.
   - Ansible itself says C(Timed out after N second(s)) without the host, and nothing of what to do.
 requirements:
   - enable in the configuration, with C(callbacks_enabled)
@@ -43,6 +47,21 @@ def find_remedy(host: str, task: str, result: Mapping[str, Any]) -> str | None:
     return None
 
 
+# A playbook in a sentence, with its options: the full stop behind it is none of it (as in mltrading_db.remedies).
+PLAYBOOK = re.compile(r"""playbooks/[a-z_]+\.yml(?:\s+(?:-e|--limit|--tags)\s+(?:'[^']*'|[^\s,;()'"]*[^\s,;()'".]))*""")
+
+
+def find_commands(text: str, options: Mapping[str, Any]) -> list[str]:
+    """Return the playbooks that a message names, as whole commands; `options` are those of this run."""
+    inventories: Iterable[str] = options.get("inventory") or ()
+    arguments = [f"-i {shlex.quote(str(one))}" for one in inventories]
+    arguments += [f"--vault-password-file {shlex.quote(one)}" for one in options.get("vault_password_files") or ()]
+    arguments += [f"--vault-id {shlex.quote(one)}" for one in options.get("vault_ids") or ()]
+    arguments += ["--ask-vault-pass"] if options.get("ask_vault_pass") else []
+    found = dict.fromkeys(" ".join(one.split()) for one in PLAYBOOK.findall(text))
+    return [" ".join(["ansible-playbook", *arguments, one]) for one in found]
+
+
 class CallbackModule(CallbackBase):
     """Prints the sentence below the failure."""
 
@@ -53,8 +72,8 @@ class CallbackModule(CallbackBase):
 
     def _say(self, result: Any) -> None:
         remedy = find_remedy(result.host.get_name(), result.task.get_name(), result.result)
-        if remedy:
-            self._display.display(f"REMEDY: {remedy}", color="yellow")
+        for line in [*([remedy] if remedy else []), *find_commands(str(result.result.get("msg", "")), context.CLIARGS)]:
+            self._display.display(f"REMEDY: {line}", color="yellow")
 
     def v2_runner_on_failed(self, result: Any, **expected: bool) -> None:
         """Say it of a task that failed, unless the play expects that."""

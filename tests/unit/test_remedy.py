@@ -47,6 +47,38 @@ def test_another_failure_says_itself_what_to_do() -> None:
     assert remedy({"failed": True, "msg": "no such file"}) is None
 
 
+@pytest.mark.parametrize(
+    ("text", "options", "says"),
+    [
+        pytest.param("no command in it", {"inventory": ("inventories/lab",)}, [], id="none"),
+        pytest.param(
+            "Run playbooks/site.yml, then playbooks/promote_replica.yml -e promote_to=db2.x.net\n"
+            " -e promote_confirm=db2.x.net.",
+            {"inventory": ("inventories/a b",), "vault_password_files": ["~/p w"]},
+            [
+                "ansible-playbook -i 'inventories/a b' --vault-password-file '~/p w' playbooks/site.yml",
+                "ansible-playbook -i 'inventories/a b' --vault-password-file '~/p w' playbooks/promote_replica.yml"
+                " -e promote_to=db2.x.net -e promote_confirm=db2.x.net",
+            ],
+            id="two, of which one ends the sentence",
+        ),
+        pytest.param(
+            "(playbooks/site.yml --limit '!db1'), again playbooks/site.yml --limit '!db1'",
+            {"ask_vault_pass": True},
+            ["ansible-playbook --ask-vault-pass playbooks/site.yml --limit '!db1'"],
+            id="one, said twice",
+        ),
+    ],
+)
+def test_a_playbook_that_a_message_names_is_said_as_the_whole_command(
+    text: str, options: dict[str, Any], says: list[str]
+) -> None:
+    callback_loader.add_directory(str(PROJECT / "plugins/callback"))
+    plugin = callback_loader.get("remedy", class_only=True)
+    module = __import__(plugin.__module__, fromlist=["find_commands"])
+    assert module.find_commands(text, options) == says
+
+
 def test_a_task_that_never_ends_is_ended_and_says_so(tmp_path: Path) -> None:
     play = [
         {"hosts": "all", "gather_facts": False, "tasks": [{"name": "Wait", "ansible.builtin.command": "sleep 600"}]}

@@ -5,7 +5,7 @@
     guard.py watch    while it runs: stop it where another has, as after a network that was parted is whole again
 
 Who has taken its place is a server of the same system that takes writes on a later timeline. That is remembered in the
-data directory (replaced.by), which playbooks/promote_replica.yml -e promote_rejoin=<this host> moves aside: until then
+data directory (replaced.by), which its way to be a standby (mldb promote --rejoin) moves aside: until then
 the server does not start, whoever answers. Exit codes: 0 it may run; 1 it may not, or it could not be told; 2 wrong
 settings or arguments.
 """
@@ -26,7 +26,6 @@ MARKER = "replaced.by"
 # Seconds to wait for a server that is about to answer: one that is being restarted refuses connections for some; one
 # that recovers from a crash says so.
 WAITS = {"Connection refused": 15, "shutting down": 60, "starting up": 120, "not yet accepting": 120}
-WAY_OUT = "Make it a standby: playbooks/promote_replica.yml -e promote_rejoin=<this host>"
 
 
 def timeline(found: dict[str, str]) -> int:
@@ -61,10 +60,15 @@ def patience(answers: dict[str, dict[str, Any]]) -> int:
     return max([seconds for text, seconds in WAITS.items() if any(text in error for error in errors)], default=0)
 
 
+def way_out(settings: Settings) -> str:
+    """What whoever wants this server to run is to do, on the controller."""
+    return f"Make it a standby: mldb promote {settings.environment} {settings.host} --rejoin --confirm {settings.host}"
+
+
 def remember(settings: Settings, by: str) -> str:
     """Write down that this server was replaced; return the sentence for whoever wants to know."""
     write(settings.data / MARKER, by + "\n")
-    return f"{by}, so this server does not run. {WAY_OUT}"
+    return f"{by}, so this server does not run. {way_out(settings)}"
 
 
 def start(settings: Settings) -> None:
@@ -74,8 +78,8 @@ def start(settings: Settings) -> None:
     marker = settings.data / MARKER
     if marker.exists():
         raise Failed(
-            f"this server was replaced: {marker.read_text().strip()} when it was asked. {WAY_OUT}. Where its data is"
-            f" what is to be kept, see that nobody else takes writes, and remove {marker}"
+            f"this server was replaced: {marker.read_text().strip()} when it was asked. {way_out(settings)}. Where its data"
+            f" is what is to be kept, see that nobody else takes writes, and remove {marker}"
         )
     found = control(settings, settings.data)
     began = time.monotonic()

@@ -71,6 +71,8 @@ class Settings:
     port: int
     start: Path  # Debian's start.conf
     tablespaces: dict[str, Path]  # the primary's, their locations by name
+    host: str = ""  # as the inventory of this environment calls it
+    environment: str = ""
 
     @classmethod
     def read(cls) -> Settings:
@@ -90,6 +92,9 @@ class Settings:
                 name: Path(location)
                 for name, location in json.loads(os.environ.get("STANDBY_TABLESPACES", "{}")).items()
             },
+            # A file of an earlier version has neither.
+            host=values.get("STANDBY_HOST", os.uname().nodename),
+            environment=values.get("STANDBY_ENVIRONMENT", "ENV"),
         )
 
 

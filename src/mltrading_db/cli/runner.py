@@ -21,7 +21,7 @@ from typing import Any
 
 import ansible_runner
 
-from mltrading_db.cli.environment import Environment, make_private
+from mltrading_db.cli.environment import Environment, make_private, program
 
 Event = dict[str, Any]
 # After the first Ctrl-C Ansible is given this long to end by itself, in seconds.
@@ -31,6 +31,22 @@ GRACE = 30.0
 def opens_vault(environment: Environment) -> bool:
     """Whether the vault is opened by the file of `mldb init`, which the user's own setting goes before."""
     return environment.vault_password_file.exists() and "ANSIBLE_VAULT_PASSWORD_FILE" not in os.environ
+
+
+def vault_options(environment: Environment) -> list[str]:
+    """What an own command of Ansible needs to open the vault as a run does."""
+    return ["--vault-password-file", str(environment.vault_password_file)] if opens_vault(environment) else []
+
+
+def programs(environment: Environment) -> dict[str, str]:
+    """How a remedy calls mldb and ansible-playbook from where the user stands."""
+    return {"mldb": program(), "playbook": shlex.join([program("ansible-playbook"), *vault_options(environment)])}
+
+
+def ping(environment: Environment) -> str:
+    """The command that asks `{host}` for a sign of life."""
+    asked = ["-i", str(environment.folder), *vault_options(environment), "-m", "ansible.builtin.ping"]
+    return shlex.join([program("ansible"), *asked]) + " {host}"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from getpass import getuser
 from importlib.metadata import PackageNotFoundError, version
@@ -37,7 +37,8 @@ from mltrading_db.cli.events import Failure, Recap
 from mltrading_db.cli.history import Record
 from mltrading_db.cli.inventory import Inventory
 from mltrading_db.cli.masks import Masker
-from mltrading_db.cli.runner import Event, Run, opens_vault, play
+from mltrading_db.cli.runner import Event, Run, ping, play, programs
+from mltrading_db.remedies import completed
 
 # The playbooks that run all roles.
 ALL_ROLES = {"site", "rebuild_host"}
@@ -88,12 +89,25 @@ class Session:
             ended = play(wanted, take)
         self.interrupted = self.interrupted or ended.interrupted
         recap.failures = {
-            name: host_keys.explained(self.inventory, failure) for name, failure in recap.failures.items()
+            name: self.completed(host_keys.explained(self.inventory, failure))
+            for name, failure in recap.failures.items()
         }
+        recap.messages = [
+            completed(message, self.environment.name, **programs(self.environment)) for message in recap.messages
+        ]
         if ended.code and not recap.failures and not ended.interrupted:
             said = recap.complaints[-3:] or [f"{playbook} ended with {ended.code}, and said nothing."]
             raise RefusedError(said, FAILED if recap.hosts else REFUSED)
         return recap
+
+    def completed(self, failure: Failure) -> Failure:
+        """A failure whose commands can be pasted."""
+        how = programs(self.environment)
+        return replace(
+            failure,
+            reason=completed(failure.reason, self.environment.name, **how),
+            remedy=completed(failure.remedy, self.environment.name, **how),
+        )
 
     def change(  # noqa: PLR0913  # what ansible-playbook takes, and what is insisted on
         self,
@@ -211,15 +225,6 @@ def again(made: Session) -> str:
     """The command that runs this once more, as it was typed."""
     typed = sys.argv[1:] if Path(sys.argv[0]).name == "mldb" else [*made.command.split(), made.environment.name]
     return shlex.join([*program().split(), *typed])
-
-
-def ping(environment: Environment) -> str:
-    """The command that asks `{host}` for a sign of life; it has to open the vault as a run does."""
-    vault = ["--vault-password-file", str(environment.vault_password_file)] if opens_vault(environment) else []
-    return (
-        shlex.join([program("ansible"), "-i", str(environment.folder), *vault, "-m", "ansible.builtin.ping"])
-        + " {host}"
-    )
 
 
 def git(environment: Environment, *arguments: str) -> str:

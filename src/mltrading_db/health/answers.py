@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
+
+from mltrading_db.remedies import completed
 
 Check = dict[str, Any]
 Row = dict[str, Any]
@@ -15,9 +16,6 @@ EXIT_CODES = {"ok": 0, "warning": 1, "critical": 2, "unknown": 3}
 PROBLEMS = ("critical", "unknown", "warning")
 # What other problems follow from, the most important first: nobody can write, nobody gets in, nobody knows.
 CAUSES = ("primaries", "pooler", "server", "host")
-# The command that does what a playbook does, which knows the inventory and its vault.
-PLAYBOOK = re.compile(r"playbooks/(\w+)\.yml")
-COMMANDS = {"check_health": "health {}", "partition_table": "partition {} TABLE", "promote_replica": "promote {} HOST"}
 
 
 @dataclass(frozen=True)
@@ -113,9 +111,11 @@ class Environment:
     def writes_again(self) -> str:
         """What to do so that one server takes writes, with the commands."""
         if sum(host.role == "primary" for host in self.hosts) > 1:
+            both = [host.name for host in self.hosts if host.role == "primary"]
+            commands = " or ".join(f"mldb promote {self.name} {one} --rejoin --confirm {one}" for one in both)
             return (
-                "Stop one before their data differ further, and make it a standby of the other: "
-                f"mldb promote {self.name} HOST --rejoin. See docs/operations/promote_replica.md."
+                "Stop one before their data differ further, and make it a standby of the other (see"
+                f" docs/operations/promote_replica.md): {commands}"
             )
         lost = [host.name for host in self.hosts if host.role == "unknown" and host.server]
         said = f"Bring back {' or '.join(lost)}. " if lost else ""
@@ -129,10 +129,6 @@ class Environment:
         """The option that leaves out the hosts which cannot be reached."""
         gone = [f"!{host.name}" for host in self.hosts if host.problem and host.name != but]
         return f" --limit '{':'.join(gone)}'" if gone else ""
-
-    def complete(self, do: str) -> str:
-        """What to do, with each playbook as the command that knows the inventory and its vault."""
-        return PLAYBOOK.sub(lambda found: "mldb " + COMMANDS.get(found[1], "apply {}").format(self.name), do)
 
     def check_names(self) -> dict[str, str]:
         """The title of each check by its name, in the order of the hosts' own lists."""
@@ -165,8 +161,9 @@ class Environment:
         for name, hosts in self.jobs_of_nobody().items():
             text = f"{name}: each of its hosts leaves it to another one"
             do = (
-                f"Bring back the primary or the standby that it is for, and run it there (dbjob {name}). Where there "
-                "is no standby, the primary can make the dump: postgresql_dump_runs_on."
+                "Bring back the primary or the standby that it is for, and run it there: "
+                f"sudo /usr/local/lib/mltrading-db/dbjob {name}. "
+                "Where there is no standby, the primary can make the dump: postgresql_dump_runs_on."
             )
             yield Problem(", ".join(hosts), "critical", "job_of_nobody", "A job that no host runs", text, do)
         for host in self.hosts:
@@ -174,7 +171,7 @@ class Environment:
                 yield Problem(host.name, host.state, "host", "The host answers", host.problem, self.reaches(host))
             for check in host.checks:
                 if check["state"] in PROBLEMS:
-                    do = self.complete(check["do"])
+                    do = completed(check["do"], self.name)
                     yield Problem(host.name, check["state"], check["name"], check["title"], check["text"], do)
 
     def reaches(self, host: Host) -> str:

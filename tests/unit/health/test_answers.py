@@ -78,7 +78,7 @@ LATE = check("job_overdue", "critical", "dump: 2 d", "Look at cron; playbooks/si
         pytest.param({"db1": SILENT, "b1": GONE}, "no server takes writes: db1 does not answer", "rebuild_host.md",
                      id="all is gone"),
         pytest.param({"db1": server("primary"), "db2": server("primary")}, "2 servers take writes: db1, db2",
-                     "mldb promote live HOST --rejoin", id="two primaries"),
+                     "mldb promote live db1 --rejoin --confirm db1 or mldb", id="two primaries"),
         pytest.param({"db1": server("primary", LATE), "p1": server("no server", POOLER)},
                      "it is down", "", id="no pooler"),
         pytest.param({"db1": server("primary", LATE), "db2": SILENT}, SILENT["problem"],

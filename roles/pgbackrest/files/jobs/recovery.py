@@ -312,7 +312,10 @@ def stop(place: Place, how: str) -> None:
 def explained(reasons: list[str]) -> str:
     """What PostgreSQL's words mean here."""
     if any(re.search(r'^directory ".*" does not exist', text) for text in reasons):
-        return " A tablespace was made after the backup: make its directory, or take a backup (dbjob backup_diff) first"
+        return (
+            " A tablespace was made after the backup: make its directory, or take a backup first, where the repository"
+            " is: sudo /usr/local/lib/mltrading-db/dbjob backup_diff"
+        )
     return ""
 
 

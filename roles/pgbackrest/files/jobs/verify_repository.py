@@ -112,7 +112,7 @@ def way_past(backups: list[Backup], missing: str, stanza: str) -> str:
     behind = [full.label for full in fulls if parse_segment_name(full.first_segment)[1] > position]
     before = [full.label for full in fulls if behind and full.label < behind[0]]
     if not before:
-        return "Bring it back, or take a full backup (dbjob backup_full)"
+        return "Bring it back, or take a full backup: sudo /usr/local/lib/mltrading-db/dbjob backup_full"
     commands = " && ".join(f"pgbackrest --stanza={stanza} expire --set={label}" for label in before)
     return (
         f"Nothing from it to the start of {behind[0]} can be recovered to, and what came after can. This is said until"
