@@ -66,7 +66,7 @@ def settings(tmp_path: Path) -> Settings:
     (tmp_path / "global").mkdir()
     for name in ("PG_VERSION", "postmaster.opts", "global/pg_control"):
         (tmp_path / name).touch()
-    return Settings("host=db1", ["db2"], "replica_db1", tmp_path, tmp_path, "/nowhere", 1, tmp_path / "start.conf")
+    return Settings("host=db1", ["db2"], "replica_db1", tmp_path, tmp_path, "/nowhere", 1, tmp_path / "start.conf", {})
 
 
 def test_a_question_may_be_of_another_primary_than_the_files_name(
