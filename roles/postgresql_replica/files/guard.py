@@ -78,8 +78,8 @@ def start(settings: Settings) -> None:
     marker = settings.data / MARKER
     if marker.exists():
         raise Failed(
-            f"this server was replaced: {marker.read_text().strip()} when it was asked. {way_out(settings)}. Where its data"
-            f" is what is to be kept, see that nobody else takes writes, and remove {marker}"
+            f"this server was replaced: {marker.read_text().strip()} when it was asked. {way_out(settings)}. Where its"
+            f" data is what is to be kept, see that nobody else takes writes, and remove {marker}"
         )
     found = control(settings, settings.data)
     began = time.monotonic()

@@ -284,8 +284,8 @@ def refuse_live(log: Log, run: Run, last: str, live: Collection[str]) -> None:
     if live and (location := created((record.text for record in log.forwards(names)), live)):
         raise RefusedError(
             f"the tablespace at {location} was made after the backup that would be restored: recovery would write where"
-            " this host's own server keeps it. Restore to a moment behind a backup that is taken now, where the repository"
-            " is: sudo /usr/local/lib/mltrading-db/dbjob backup_diff"
+            " this host's own server keeps it. Restore to a moment behind a backup that is taken now, where the"
+            " repository is: sudo /usr/local/lib/mltrading-db/dbjob backup_diff"
         )
 
 
