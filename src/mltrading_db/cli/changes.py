@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mltrading_db.cli import inputs, making, pages, plans, show
+from mltrading_db.cli import connect, inputs, making, pages, plans, show
 from mltrading_db.cli.environment import RefusedError
 from mltrading_db.cli.events import HIDDEN, Change, Recap
 from mltrading_db.cli.session import Session, confirm, provenance, session
@@ -49,7 +49,11 @@ def apply(wanted: Wanted, *, as_json: bool, verbosity: int) -> int:
             recap = made.run("site", allowed, check=True, limit=limit, tags=tags)
         else:
             recap = made.change("site", allowed, limit=limit, tags=tags, older=wanted.older)
-        return made.end(recap, check=wanted.check)
+        found = connect.servers_of(made.inventory)
+        ways = list(connect.ways(found)) if found and not wanted.check else []
+        closing = ["How to connect; passwords are where the environment keeps its secrets:", *connect.lines(ways)]
+        more = {"connect": [vars(way) for way in ways]}
+        return made.end(recap, check=wanted.check, closing=closing if ways else [], more=more)
 
 
 def plan(wanted: Wanted, *, as_json: bool, verbosity: int) -> int:

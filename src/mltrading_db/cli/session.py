@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -211,14 +211,18 @@ class Session:
         """The failures of all playbooks that were run."""
         return [failure for recap in self.recaps.values() for failure in recap.failures.values()]
 
-    def end(self, recap: Recap, *, check: bool) -> int:
-        """Show and keep what came of a run; returns the exit code."""
+    def end(
+        self, recap: Recap, *, check: bool, closing: Sequence[str] = (), more: Mapping[str, Any] | None = None
+    ) -> int:
+        """Show and keep what came of a run, `closing` where it ended well; returns the exit code."""
         if not self.as_json:
             failures = self.failures()
             show.outcome(self.console, recap, check=check, interrupted=self.interrupted, failures=failures)
             for failure in failures:
                 show.say(self.console, show.failure(failure, again(self), ping(self.environment)))
-        return self.finish(recap, check=check)
+            for line in closing if self.code() == DONE else ():
+                self.console.print(line, soft_wrap=True, markup=False)
+        return self.finish(recap, check=check, more=more)
 
 
 def again(made: Session) -> str:

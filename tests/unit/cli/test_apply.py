@@ -92,8 +92,11 @@ def taken_over(site: Environment, host: str) -> str:
 
 
 @pytest.mark.faults
-def test_a_run_leaves_a_line_on_every_host(site: Environment) -> None:
+def test_a_run_leaves_a_line_on_every_host_and_says_how_to_connect(
+    site: Environment, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert changes.apply(wanted(), as_json=False, verbosity=0) == DONE
+    assert 'writes          psql "host=t-db1 port=5432 dbname=mltrading' in capsys.readouterr().out
     line = audit(site, "t-backup1")
     assert (line["whole"], line["command"], line["ended"]) == (True, "apply", "well")
     assert line["user"]
@@ -207,9 +210,10 @@ def test_a_host_that_is_refused_stops_the_run_before_the_first_change(site: Envi
     assert not list(site.project.glob("t-*"))
 
 
-def test_a_check_changes_nothing_and_asks_for_no_name(site: Environment) -> None:
+def test_a_check_changes_nothing_and_asks_for_no_name(site: Environment, capsys: pytest.CaptureFixture[str]) -> None:
     assert changes.apply(changes.Wanted("trial", check=True), as_json=False, verbosity=0) == DONE
     assert not list(site.project.glob("t-*"))
+    assert "How to connect" not in capsys.readouterr().out
 
 
 def test_a_plan_is_done_once_and_refused_when_the_hosts_have_moved(
