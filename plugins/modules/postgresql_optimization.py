@@ -403,6 +403,8 @@ notes:
   - The index of an exclusion constraint is built again only where O(concurrently) is off, as the server does it in no
     other way.
   - Expressions that use a table's whole row as a value cannot be compared and are refused.
+  - A name without schema in a query means the first relation of O(search_path) that has it, among those that are there
+    and the views that are declared. A view whose query reads the view itself is refused.
 seealso:
   - module: community.postgresql.postgresql_idx
     description: Creates and drops one index, and looks at its name alone.

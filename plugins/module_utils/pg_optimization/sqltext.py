@@ -7,9 +7,8 @@ that closes our parenthesis or ends our statement is refused here, before a conn
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
-_TOKEN = re.compile(
+TOKEN = re.compile(
     r"""
       (?P<line>--[^\n\r]*)
     | (?P<block>/\*)
@@ -28,7 +27,6 @@ _TOKEN = re.compile(
 )
 # A string behind an escape string, on another line, is a part of it and has its backslashes.
 _CONTINUED = re.compile(r"(?:\s|--[^\n\r]*)*'")
-_DOT = re.compile(r"\s*\.\s*")
 _PAIRS = {")": "(", "]": "["}
 
 
@@ -42,7 +40,7 @@ def _block_end(text: str, start: int) -> int:
     return -1
 
 
-def _skip(text: str, match: re.Match[str]) -> int:
+def skip(text: str, match: re.Match[str]) -> int:
     """Return where to go on behind a quoted piece or a comment, or -1 where it has no end."""
     if match.lastgroup == "block":
         return _block_end(text, match.start())
@@ -67,10 +65,10 @@ def flaw(text: str) -> str | None:
         return why
     position = 0
     stack: list[str] = []
-    while match := _TOKEN.search(text, position):
+    while match := TOKEN.search(text, position):
         if refused := _refused(text, match):
             return refused
-        position = _skip(text, match)
+        position = skip(text, match)
         if position < 0:
             return "has a comment or a dollar quote that is not closed"
         if match["open"]:
@@ -98,10 +96,10 @@ def _refused(text: str, match: re.Match[str]) -> str | None:
 def _has_content(text: str) -> bool:
     """Tell whether anything but space and closed comments is there."""
     position = 0
-    while match := _TOKEN.search(text, position):
+    while match := TOKEN.search(text, position):
         if text[position : match.start()].strip() or not (match["line"] or match["block"]):
             return True
-        position = _skip(text, match)
+        position = skip(text, match)
         if position < 0:
             return True
     return bool(text[position:].strip())
@@ -110,37 +108,13 @@ def _has_content(text: str) -> bool:
 def without_end(text: str) -> str:
     """Return a query without the semicolons that may end it, and without the comments behind them."""
     position = 0
-    while match := _TOKEN.search(text, position):
+    while match := TOKEN.search(text, position):
         if match["semicolon"] and not _has_content(text[match.start() :].replace(";", " ")):
             return text[: match.start()].strip()
-        position = _skip(text, match)
+        position = skip(text, match)
         if position < 0:
             break
     return text.strip()
-
-
-def _identifier(match: re.Match[str]) -> str | None:
-    """Return the name that a token is, as the server folds it."""
-    if match["identifier"]:
-        return match["identifier"][1:-1].replace('""', '"')
-    return match["word"].lower() if match["word"] else None
-
-
-def moved(text: str, names: Iterable[tuple[str, str]], schema: str) -> str:
-    """Return the piece with another schema before the qualified names among `names`."""
-    wanted = set(names)
-    pieces: list[str] = []
-    position = copied = 0
-    while match := _TOKEN.search(text, position):
-        position = _skip(text, match)
-        if position < 0:
-            break
-        dot = _DOT.match(text, position)
-        follows = _TOKEN.match(text, dot.end()) if dot and _identifier(match) is not None else None
-        if follows and (_identifier(match), _identifier(follows)) in wanted:
-            pieces += [text[copied : match.start()], schema]
-            copied = match.end()
-    return "".join([*pieces, text[copied:]])
 
 
 def closed(text: str) -> str:

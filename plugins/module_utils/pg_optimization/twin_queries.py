@@ -48,11 +48,17 @@ FROM reads JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = c.relnames
 GROUP BY 1, 2, 3
 """
 
-# How the session's search path has a relation written: schema and name, twice
-SHOWN = """
-SELECT CASE WHEN %s = ANY (current_schemas(false)::text[]) THEN '' ELSE quote_ident(%s) || '.' END AS prefix,
-       quote_ident(%s) AS name
+# The schemas of the search path, and which of them have relations of given names, twins apart: names
+PATH = """
+SELECT current_schemas(true)::text[] AS schemas,
+       (SELECT json_agg(json_build_array(n.nspname, c.relname))
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relname = ANY (%s) AND n.nspname = ANY (current_schemas(true)) AND n.oid <> pg_my_temp_schema()
+       ) AS relations
 """
+
+# How the server writes a name: its schema, the name
+QUOTED = "SELECT quote_ident(%s) AS schema, quote_ident(%s) AS name"
 
 # The statistics that were just made on twins: the pattern of their names
 TWIN_STATISTICS = """

@@ -1,18 +1,20 @@
 """The twins of materialized views of which one is new or has another query: each is looked at over those it reads.
 
-A view that is remade (new, of another query, or reading one that is) gets a twin that stays until the end, in pg_temp
-and under its own name. The views that read it are then read over what it is going to be, not over what it is.
+A view that is remade (new, of another query, or reading one that is) gets a twin that stays until the end. The views
+that read it are then read over what it is going to be, not over what it is. Its twin has a name that nothing else has,
+and its own one only while a query is read that means it, by its place in the query and by the search path.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
-from . import reading, sqlbuild, sqltext, twin_queries
+from . import reading, sqlbuild, sqlnames, sqltext, twin_queries
 from .connection import Composed, sql
 from .errors import ServerError
 from .model import MaterializedView, Name
@@ -27,10 +29,35 @@ _DEPENDENT = sql.Identifier("pg_temp", "__pgopt_twin_dependent")
 
 @dataclass(frozen=True)
 class _Look:
-    """A view as the server spells it, and the declared views that it reads, by itself or through plain views."""
+    """A view as the server spells it, and what it reads, by itself or through plain views."""
 
     made: ViewDefinition
     through: frozenset[Name]
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """The twin of a remade view: its name in pg_temp, and the view's as the search path has it, quoted where due."""
+
+    name: str
+    prefix: str
+    quoted: str
+
+
+def first_in_path(names: Iterable[Name], schemas: Iterable[str]) -> dict[str, Name]:
+    """Return what each name means without a schema: the first of the relations that have it, along the search path."""
+    there = set(names)
+    found: dict[str, Name] = {}
+    for schema in schemas:
+        for name in there:
+            if name.schema == schema:
+                found.setdefault(name.name, name)
+    return found
+
+
+def _named(kept: _Kept, found: re.Match[str]) -> str:
+    """Return the name of what a twin stands for: its columns are written with the name alone."""
+    return f"{kept.quoted}." if found[1] else f"{kept.prefix}{kept.quoted}"
 
 
 class ViewTwins:
@@ -42,18 +69,23 @@ class ViewTwins:
         self.session = twins.session
         self.found = twins.found
         self.canonical = twins.canonical
-        self.remade: dict[Name, tuple[str, str]] = {}  # as the session's search path has it: prefix, quoted name
-        self.path = ""
+        self.remade: dict[Name, _Kept] = {}
+        self.bare: dict[str, Name] = {}
 
     def run(self) -> None:
         """Read back the views; refuse those that the server refuses once all that they may stand on is there."""
-        self.path = self.session.row("SELECT current_setting('search_path') AS path")["path"]
         waiting = [view for view in self.twins.declaration.materialized_views if view.present]
+        there = self.session.row(twin_queries.PATH, ([view.name.name for view in waiting],))
+        known = [Name(*pair) for pair in there["relations"] or ()] + [view.name for view in waiting]
+        self.bare = first_in_path(known, there["schemas"])
+        waiting = [view for view in waiting if not self._reads_itself(view)]
         while waiting:
             names = {view.name for view in waiting}
             failed: dict[MaterializedView, ServerError] = {}
             settled = []
             for view in waiting:
+                if self._meant_by(view) & (names - {view.name}):
+                    continue
                 try:
                     look = self._look(view)
                     if not look.through & (names - {view.name}):
@@ -66,6 +98,24 @@ class ViewTwins:
                 return
             waiting = [view for view in waiting if view not in settled]
 
+    def _meant(self, reference: sqlnames.Reference) -> Name | None:
+        """Return what a name in a query is going to mean, as far as a declared view can be meant."""
+        if len(reference.parts) == 1:
+            return self.bare.get(reference.parts[0])
+        *database, schema, name = reference.parts
+        return Name(schema, name) if database in ([], [self.session.server.database]) else None
+
+    def _meant_by(self, view: MaterializedView) -> set[Name | None]:
+        return {self._meant(reference) for reference in sqlnames.references(view.query)}
+
+    def _reads_itself(self, view: MaterializedView) -> bool:
+        """Refuse a view whose query names the view: it has no rows to begin with, and could not be exchanged."""
+        if view.name not in self._meant_by(view):
+            return False
+        hint = "where another relation is meant, write its schema before its name"
+        self.canonical.refuse(view, f"its query reads the view itself; {hint}")
+        return True
+
     def _refuse(self, waiting: list[MaterializedView], failed: dict[MaterializedView, ServerError]) -> None:
         for view, error in failed.items():
             self.canonical.refuse(view, f"{error.message} (sqlstate {error.sqlstate})")
@@ -74,20 +124,50 @@ class ViewTwins:
             self.canonical.refuse(waiting[0], f"these materialized views read each other: {names}")
 
     @contextmanager
-    def _over_twins(self) -> Iterator[None]:
-        """Have names find the twins that stay first."""
-        if self.remade:
-            self.session.settings({"search_path": f"pg_temp, {self.path}"}, local=True)
-        yield
-        if self.remade:
-            self.session.settings({"search_path": self.path}, local=True)
+    def _over_twins(self, view: MaterializedView) -> Iterator[sql.SQL]:
+        """Have the twins that a view reads bear the names by which it reads them; yield its query over them.
 
-    def _query(self, view: MaterializedView) -> sql.SQL:
-        return sql.SQL(sqltext.closed(sqltext.moved(view.query, self.remade, "pg_temp")))
+        Of two that have one name in two schemas the first bears it, and the other one gets it as its alias.
+        """
+        bearers: dict[str, Name] = {}
+
+        def written(reference: sqlnames.Reference) -> str | None:
+            name = self._meant(reference)
+            if name is None or name not in self.remade:
+                return None
+            own = view.query[reference.last : reference.end]
+            if bearers.setdefault(name.name, name) == name:
+                return f"pg_temp.{own}"
+            if reference.kind == "column":
+                return own
+            alias = f" AS {own}" if reference.kind == "relation" and not reference.aliased else ""
+            return f"pg_temp.{self.remade[name].name}{alias}"
+
+        query = sqlnames.replaced(view.query, sqlnames.references(view.query), written)
+        pairs = [(self.remade[name].name, own) for own, name in bearers.items()]
+        self._rename(pairs)
+        yield sql.SQL(sqltext.closed(query))
+        self._rename([(own, name) for name, own in pairs])
+
+    def _rename(self, pairs: list[tuple[str, str]]) -> None:
+        piece = "ALTER TABLE {} RENAME TO {}"
+        todo = [sqlbuild.text(piece, sql.Identifier("pg_temp", old), sql.Identifier(new)) for old, new in pairs]
+        if todo:
+            self.session.execute(sql.SQL("; ").join(todo))
 
     def _make(self, view: MaterializedView) -> None:
-        with self._over_twins(), self.session.own_formats():
-            self.session.execute(sqlbuild.text("CREATE TEMPORARY VIEW {} AS ({})", _VIEW, self._query(view)))
+        with self._over_twins(view) as query, self.session.own_formats():
+            self.session.execute(sqlbuild.text("CREATE TEMPORARY VIEW {} AS ({})", _VIEW, query))
+
+    def _keep(self, view: MaterializedView) -> None:
+        """Keep a twin of a remade view for those that read it."""
+        kept = f"{TWIN}_of_{len(self.remade)}"
+        piece = "CREATE TEMPORARY TABLE {} ON COMMIT DROP AS ({}) WITH NO DATA"
+        with self._over_twins(view) as query, self.session.own_formats():
+            self.session.execute(sqlbuild.text(piece, sql.Identifier("pg_temp", kept), query))
+        row = self.session.row(twin_queries.QUOTED, view.name)
+        prefix = "" if self.bare.get(view.name.name) == view.name else f"{row['schema']}."
+        self.remade[view.name] = _Kept(kept, prefix, row["name"])
 
     def _look(self, view: MaterializedView) -> _Look:
         """Make the twin of a view, read it back, and undo it.
@@ -101,7 +181,7 @@ class ViewTwins:
             row = self.session.row(twin_queries.VIEW, (name,))
             reads: set[Name] = set()
             through: set[Name] = set()
-            own = {remade.name: remade for remade in self.remade}
+            own = {kept.name: remade for remade, kept in self.remade.items()}
             for item in self.session.rows(twin_queries.READS, (name,)):
                 read = own[item["name"]] if item["twin"] else Name(item["schema"], item["name"])
                 through.add(read)
@@ -113,12 +193,8 @@ class ViewTwins:
 
     def _shown(self, query: str) -> str:
         """Return a query with the names of what the twins stand for."""
-        for prefix, name in self.remade.values():
-            quoted = re.escape(name)
-            query = re.sub(rf"\bpg_temp(?:_\d+)?\.(?={quoted}(?![\w$\"]))", lambda _, p=prefix: p, query)  # type: ignore[misc]
-            if prefix:  # else it has no schema, as the twin, which no other relation of the search path hides
-                bare = rf"(\b(?:FROM|JOIN) \(*|,\n +)(?={quoted}(?![\w$\".]))"
-                query = re.sub(bare, lambda found, p=prefix: found.group() + p, query)  # type: ignore[misc]
+        for kept in self.remade.values():
+            query = re.sub(rf"\b(?:pg_temp(?:_\d+)?\.)?{kept.name}\b(\.?)", partial(_named, kept), query)
         return query
 
     def _settle(self, view: MaterializedView, made: ViewDefinition) -> None:
@@ -143,17 +219,13 @@ class ViewTwins:
             if remade and there:
                 self._what_stands_on(view, table)
         self.canonical.views[view.name] = made
-        if remade and all(other.name != view.name.name for other in self.remade):
-            self._make(view)
-            self.session.execute(like)
-            self.session.execute(sqlbuild.text("DROP VIEW {}", _VIEW))
-            row = self.session.row(twin_queries.SHOWN, (view.name.schema, view.name.schema, view.name.name))
-            self.remade[view.name] = (row["prefix"], row["name"])
+        if remade:
+            self._keep(view)
 
     def _estimated(self, view: MaterializedView, made: ViewDefinition) -> ViewDefinition:
         """Return the definition with the planner's estimates, which it makes only for who may read what it reads."""
-        with self._over_twins(), self.session.own_formats():
-            explained = self.session.row(sqlbuild.text("EXPLAIN (FORMAT JSON) {}", self._query(view)))
+        with self._over_twins(view) as query, self.session.own_formats():
+            explained = self.session.row(sqlbuild.text("EXPLAIN (FORMAT JSON) {}", query))
         said = explained["QUERY PLAN"]
         top = (json.loads(said) if isinstance(said, str) else said)[0]["Plan"]
         return ViewDefinition(

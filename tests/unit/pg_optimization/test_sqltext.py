@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible.module_utils.pg_optimization.sqltext import closed, flaw, moved, without_end
+from ansible.module_utils.pg_optimization.sqltext import closed, flaw, without_end
 
 SOUND = {
     "a column": "a",
@@ -89,19 +89,3 @@ def test_a_query_may_end_in_a_semicolon(text: str, query: str) -> None:
 def test_what_follows_a_comment_is_on_another_line() -> None:
     assert closed("a -- b") == "a -- b\n"
     assert closed("a") == "a"
-
-
-MOVED = {
-    "as it is folded": ("SELECT a FROM Public.V", "SELECT a FROM pg_temp.V"),
-    "with quotes and space": ('FROM "public" . "v" x', 'FROM pg_temp . "v" x'),
-    "every time": ("public.v JOIN public.v", "pg_temp.v JOIN pg_temp.v"),
-    "another schema": ("FROM other.v", "FROM other.v"),
-    "another name": ('FROM public."V", public.v2', 'FROM public."V", public.v2'),
-    "in a string": ("SELECT 'public.v' FROM public.v", "SELECT 'public.v' FROM pg_temp.v"),
-    "in a comment": ("/* public.v */ public.v", "/* public.v */ pg_temp.v"),
-}
-
-
-@pytest.mark.parametrize(("text", "result"), MOVED.values(), ids=MOVED)
-def test_qualified_names_are_given_another_schema(text: str, result: str) -> None:
-    assert moved(text, [("public", "v")], "pg_temp") == result
