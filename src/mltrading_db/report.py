@@ -97,7 +97,7 @@ def indexes(measurement: dict[str, Any]) -> Table:
     """The table of indexes with their sizes, the declared ones first."""
     found = sorted(measurement["indexes"], key=lambda index: (not index["declared"], -index["bytes"], index["name"]))
     table = Table(box=box.SIMPLE, pad_edge=False)
-    table.add_column("index of feature_engineered_data")
+    table.add_column("index of feature_engineered_data", no_wrap=True)
     table.add_column("size", justify="right")
     table.add_column("build", justify="right")
     table.add_column("declared")

@@ -54,9 +54,39 @@ def table(options: dict[str, Any], defaults: dict[str, Any], prefix: str = "") -
     return rows
 
 
+def specs_of(role: Path) -> dict[str, Any]:
+    """The entry points of a role with their options.
+
+    Raises:
+        ValueError: the file is missing or says something else, with what it should say.
+    """
+    path = role / "meta/argument_specs.yml"
+    wanted = "argument_specs: {main: {short_description: ..., options: {NAME: {type: ..., description: ...}}}}"
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        msg = f"{path} is missing: it says which variables the role takes, as {wanted}"
+        raise ValueError(msg) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        msg = f"{path} is no YAML: {' '.join(str(error).split())}"
+        raise ValueError(msg) from None
+    specs = found.get("argument_specs") if isinstance(found, dict) else None
+    if not isinstance(specs, dict) or not all(isinstance(spec, dict) for spec in specs.values()):
+        msg = f"{path} does not say {wanted}"
+        raise ValueError(msg)
+    for name, spec in specs.items():
+        lacks = ["short_description"] if "short_description" not in spec else []
+        options = spec.get("options") or {}
+        lacks += [f"{one}.{key}" for one in options for key in ("type", "description") if key not in options[one]]
+        if lacks:
+            msg = f"{path}: entry point {name} lacks {', '.join(lacks)}"
+            raise ValueError(msg)
+    return specs
+
+
 def below_marker(role: Path) -> str:
     """The part of a role's README that is made."""
-    specs = yaml.safe_load((role / "meta/argument_specs.yml").read_text())["argument_specs"]
+    specs = specs_of(role)
     files = sorted([*role.glob("defaults/main.yml"), *role.glob("defaults/main/*.yml")])
     defaults = {key: value for file in files for key, value in (yaml.safe_load(file.read_text()) or {}).items()}
     parts = []
@@ -77,9 +107,9 @@ def rendered(role: Path) -> str:
     """The whole README of a role as it should be.
 
     Raises:
-        ValueError: the README has no marker, so nobody knows which part of it is written by hand.
+        ValueError: the README has no marker, so nobody knows which part of it is written by hand; or as `specs_of`.
     """
-    readme = (role / "README.md").read_text()
+    readme = (role / "README.md").read_text() if (role / "README.md").exists() else ""
     if MARKER not in readme:
         msg = f"{role.name}/README.md lacks the line that divides what is written from what is made: {MARKER}"
         raise ValueError(msg)
@@ -87,13 +117,19 @@ def rendered(role: Path) -> str:
 
 
 def main(roles: Path) -> int:
-    """Writes every README that differs from what it should be, and says which."""
-    for role in sorted(path for path in roles.iterdir() if (path / "meta/argument_specs.yml").exists()):
-        wanted = rendered(role)
+    """Writes every README that differs from what it should be, and says which; 1 where one cannot be made."""
+    wrong = 0
+    for role in sorted(path for path in roles.iterdir() if (path / "tasks").is_dir()):
+        try:
+            wanted = rendered(role)
+        except ValueError as error:
+            sys.stderr.write(f"{error}\n")
+            wrong += 1
+            continue
         if (role / "README.md").read_text() != wanted:
             (role / "README.md").write_text(wanted)
             sys.stdout.write(f"wrote {role.name}/README.md\n")
-    return 0
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

@@ -9,7 +9,9 @@ from typing import Any
 
 import yaml
 
+from mltrading_db.cli.environment import RefusedError
 from mltrading_db.cli.inventory import templates_of
+from mltrading_db.role_readme import specs_of
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,22 @@ def tags_of(playbook: Path) -> frozenset[str]:
 
 
 @cache
+def specs_of_role(role: Path) -> dict[str, Any]:
+    """The entry points of a role with their options.
+
+    Raises:
+        RefusedError: the role does not say them, with what is missing.
+    """
+    try:
+        return specs_of(role)
+    except ValueError as error:
+        raise RefusedError([str(error)]) from None
+
+
+@cache
 def options(project: Path, role: str, entry_point: str = "") -> dict[str, Any]:
     """The options of a role's entry point, or of all of them."""
-    specs = yaml_of(project / "roles" / role / "meta/argument_specs.yml")["argument_specs"]
+    specs = specs_of_role(project / "roles" / role)
     wanted = [specs[entry_point]] if entry_point in specs else [] if entry_point else list(specs.values())
     return {name: option for spec in wanted for name, option in (spec.get("options") or {}).items()}
 
@@ -80,5 +95,5 @@ def defaults(project: Path) -> dict[str, Any]:
 @cache
 def all_options(project: Path) -> dict[str, Any]:
     """The options of every role."""
-    roles = sorted(path.parent.parent.name for path in (project / "roles").glob("*/meta/argument_specs.yml"))
+    roles = sorted(path.parent.name for path in (project / "roles").glob("*/tasks"))
     return {name: option for role in roles for name, option in options(project, role).items()}

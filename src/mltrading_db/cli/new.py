@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from secrets import token_urlsafe
@@ -20,7 +21,8 @@ import yaml
 
 from mltrading_db.cli.environment import DONE, NAME, Environment, RefusedError, make_private, names, project_of
 from mltrading_db.cli.inputs import checked
-from mltrading_db.cli.inventory import encrypted
+from mltrading_db.cli.inventory import encrypted, places
+from mltrading_db.cli.rules import network
 
 EXAMPLE = "production"
 HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
@@ -40,6 +42,7 @@ class Answers:
     connection: str = ""
 
 
+# In the order in which they are asked, and judged beside those before.
 QUESTIONS = {
     "primary": "The server that takes writes, as HOST=ADDRESS",
     "repository": "The host that keeps the backups, as HOST=ADDRESS",
@@ -50,26 +53,7 @@ QUESTIONS = {
 }
 REQUIRED = ("primary", "repository", "pooler", "clients", "monitoring")
 OPTIONS = {"replicas": "replica"}
-
-
-def asked(answers: Answers) -> Answers:
-    """The answers, with those that are missing asked for.
-
-    Raises:
-        RefusedError: nobody can be asked.
-    """
-    missing = [name for name in REQUIRED if not getattr(answers, name)]
-    if not missing:
-        return answers
-    if not sys.stdin.isatty():
-        raise RefusedError([f"--{OPTIONS.get(name, name)} is missing: {QUESTIONS[name]}." for name in missing])
-    for name in [name for name in QUESTIONS if not getattr(answers, name)]:
-        given = typer.prompt(
-            QUESTIONS[name], default="" if name not in REQUIRED else None, show_default=False, err=True
-        )
-        value: Any = tuple(given.split()) if isinstance(getattr(answers, name), tuple) else given
-        answers = replace(answers, **{name: value})
-    return answers
+HOSTS = {"primary", "replicas", "repository", "pooler"}
 
 
 def host_and_address(text: str) -> tuple[str, str]:
@@ -88,6 +72,99 @@ def host_and_address(text: str) -> tuple[str, str]:
     if not HOST.fullmatch(host):
         raise RefusedError([f"{text!r}: a host's name is lower-case letters, digits, - and ."])
     return host, address
+
+
+def as_list(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    """An answer's parts."""
+    return value if isinstance(value, tuple) else (value,) if value else ()
+
+
+def network_problem(text: str) -> str:
+    """What is wrong with a network; empty for nothing."""
+    problem = network(text)
+    return f"{text!r}: {problem}" if problem else ""
+
+
+def host_problem(text: str, here: Mapping[str, str], elsewhere: Mapping[str, str]) -> str:
+    """What is wrong with a host; `here` has the addresses of this environment's, `elsewhere` whose an address is."""
+    try:
+        host, address = host_and_address(text)
+    except RefusedError as error:
+        return error.problems[0]
+    if here.get(host, address) != address:
+        return f"{text!r}: {host} has the address {here[host]} already"
+    twin = next((other for other, place in here.items() if place == address and other != host), "")
+    if twin:
+        return f"{text!r}: {twin} has this address"
+    if address in elsewhere:
+        return f"{text!r}: {address} belongs to {elsewhere[address]} too, and a host belongs to one environment"
+    return ""
+
+
+def answer_problems(name: str, answers: Answers, elsewhere: Mapping[str, str]) -> list[str]:
+    """What is wrong with one answer beside those that came before it (in the order of the questions)."""
+    given = as_list(getattr(answers, name))
+    if name in ("clients", "monitoring"):
+        return [problem for one in given if (problem := network_problem(one))]
+    before = list(QUESTIONS)[: list(QUESTIONS).index(name)]
+    texts = [one for other in before if other in HOSTS for one in as_list(getattr(answers, other))]
+    here = dict(host_and_address(text) for text in texts)
+    found = []
+    for text in given:
+        problem = host_problem(text, here, elsewhere)
+        if name == "replicas" and not problem and text in texts:
+            problem = f"{text!r}: it is named already, and a standby has a host of its own"
+        found += [problem] if problem else []
+        if not problem:
+            here.update([host_and_address(text)])
+            texts.append(text)
+    return found
+
+
+def asked(answers: Answers, elsewhere: Mapping[str, str]) -> Answers:
+    """The answers, with those that are missing asked for; each is judged before the next question.
+
+    Raises:
+        RefusedError: nobody can be asked, or what the command line says is wrong.
+    """
+    given = [name for name in QUESTIONS if getattr(answers, name)]
+    wrong = []
+    for name in given:
+        problems = answer_problems(name, answers, elsewhere)
+        wrong += [f"--{OPTIONS.get(name, name)} {problem}" for problem in problems]
+        # What is refused is no host that others are held against.
+        answers = replace(answers, **{name: type(getattr(answers, name))()}) if problems else answers
+    if wrong:
+        raise RefusedError(wrong)
+    missing = [name for name in REQUIRED if not getattr(answers, name)]
+    if not missing:
+        return answers
+    if not sys.stdin.isatty():
+        raise RefusedError([f"--{OPTIONS.get(name, name)} is missing: {QUESTIONS[name]}." for name in missing])
+    for name in [name for name in QUESTIONS if not getattr(answers, name)]:
+        answers = answered(name, answers, elsewhere)
+    return answers
+
+
+def answered(name: str, answers: Answers, elsewhere: Mapping[str, str]) -> Answers:
+    """The answers with one more, asked for until nothing is wrong with it; those before it are kept."""
+    while True:
+        said = typer.prompt(QUESTIONS[name], default="" if name not in REQUIRED else None, show_default=False, err=True)
+        value: Any = tuple(said.split()) if isinstance(getattr(answers, name), tuple) else said.strip()
+        more = replace(answers, **{name: value})
+        # A later answer may be given on the command line: it is judged beside this one.
+        later = [other for other in list(QUESTIONS)[list(QUESTIONS).index(name) :] if getattr(more, other)]
+        problems = [problem for other in later for problem in answer_problems(other, more, elsewhere)]
+        if not problems and (value or name not in REQUIRED):
+            return more
+        for problem in problems or [f"{QUESTIONS[name]}."]:
+            typer.echo(problem, err=True)
+
+
+def taken(project: Path) -> dict[str, str]:
+    """Whose each address of the environments is that are there."""
+    found = {one: places(Environment(one, project)) for one in names(project)}
+    return {address: one for one, hosts in found.items() for address, _ in hosts.values() if address}
 
 
 def hosts_file(answers: Answers) -> str:
@@ -174,7 +251,7 @@ def init(name: str, answers: Answers, *, as_json: bool = False) -> int:
         raise RefusedError([f"{name!r}: an environment's name is lower-case letters, digits, - and _."])
     if name in names(project) or (project / "inventories" / name).exists():
         raise RefusedError([f"inventories/{name} is there already: it is left as it is."])
-    answers = asked(answers)
+    answers = asked(answers, taken(project))
     hosts_file(answers)
     environment = Environment(name, project)
     try:

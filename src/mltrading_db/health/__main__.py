@@ -37,7 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
         with open(os.open(options.output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             file.write(text)
         return 0
-    Console(width=table.WIDTH, highlight=False, soft_wrap=False).print(table.shown(environment))
+    # A command in two lines cannot be pasted: what is long is left to the terminal.
+    Console(width=table.UNBROKEN, highlight=False, soft_wrap=True).print(table.shown(environment))
     return EXIT_CODES[environment.state]
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from rich import box
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from mltrading_db.health.answers import PROBLEMS, Environment, Host
 
-WIDTH = 110
+# What a terminal has at least; a table is no wider, as far as one host fits.
+WIDTH = 80
+# The width of a line that nothing breaks.
+UNBROKEN = 10_000
+# Between two columns of a table.
+GAP = 2
 STYLES = {"critical": "bold red", "unknown": "bold magenta", "warning": "bold yellow", "ok": "green"}
 WORDS = {"not_configured": "-", "no_data": "no data"}
 
@@ -37,23 +41,42 @@ def summary(environment: Environment) -> str:
     return f"{environment.state.upper()} - {environment.name}, {len(environment.hosts)} hosts, {counts}{first}"
 
 
-def matrix(environment: Environment) -> Table:
-    """A line a check, a column a host; checks that only inform are left out."""
-    table = Table(box=box.SIMPLE, pad_edge=False)
-    table.add_column("check", no_wrap=True)
-    for host in environment.hosts:
-        about = host.role if not host.version else f"{host.role}, {host.version}"
-        table.add_column(f"{host.name}\n{about}", overflow="fold")
+def matrices(environment: Environment) -> list[Table]:
+    """A line a check, a column a host; checks that only inform are left out.
+
+    No cell is broken, as a time or a path in two lines cannot be read: hosts that do not fit beside the others have a
+    table of their own below.
+    """
     informs = {check["name"] for host in environment.hosts for check in host.checks if check["state"] == "info"}
-    for name in environment.check_names():
-        if name not in informs:
-            table.add_row(name, *(cell(host, name) for host in environment.hosts))
+    names = [name for name in environment.check_names() if name not in informs]
+    first = max(map(len, ["check", *names]))
+    tables: list[list[tuple[str, list[Text]]]] = []
+    left = 0
+    for host in environment.hosts:
+        heading = f"{host.name}\n{host.role if not host.version else f'{host.role}, {host.version}'}"
+        cells = [cell(host, name) for name in names]
+        width = GAP + max([*map(len, heading.splitlines()), *(one.cell_len for one in cells)])
+        if width > left:
+            tables.append([])
+            left = WIDTH - first
+        tables[-1].append((heading, cells))
+        left -= width
+    return [table_of(names, columns) for columns in tables]
+
+
+def table_of(names: list[str], columns: list[tuple[str, list[Text]]]) -> Table:
+    """One table, of hosts that stand beside each other."""
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    for heading in ("check", *(heading for heading, _ in columns)):
+        table.add_column(heading, no_wrap=True)
+    for number, name in enumerate(names):
+        table.add_row(name, *(cells[number] for _, cells in columns))
     return table
 
 
 def shown(environment: Environment) -> RenderableType:
     """The summary, the table, and what to do."""
-    parts: list[RenderableType] = [Text(summary(environment)), matrix(environment)]
+    parts: list[RenderableType] = [Text(summary(environment)), *matrices(environment)]
     problems = environment.problems()
     if problems:
         parts.append(Text("What needs a person", style="bold"))
@@ -62,5 +85,5 @@ def shown(environment: Environment) -> RenderableType:
             parts.append(Text("What may follow from it", style="bold"))
         head = Text(f"{problem.state.upper()} {problem.host} {problem.name}: ", style=STYLES[problem.state])
         parts.append(head + Text(problem.text, style="default"))
-        parts.append(Padding(Text(problem.do), (0, 0, 0, 2)))
+        parts.append(Text(f"  {problem.do}"))
     return Group(*parts)
