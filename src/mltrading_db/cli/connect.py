@@ -11,8 +11,7 @@ from typing import Any
 
 from mltrading_db.cli.declared import defaults
 from mltrading_db.cli.inventory import Inventory
-from mltrading_db.cli.making import each
-from mltrading_db.cli.problems import Place
+from mltrading_db.cli.problems import Place, each
 
 
 @dataclass(frozen=True)

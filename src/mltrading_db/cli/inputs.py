@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from mltrading_db.cli import server_settings
 from mltrading_db.cli.declared import all_options, defaults, options, served, tags_of, yaml_of
 from mltrading_db.cli.environment import NAME, Environment, names
 from mltrading_db.cli.inventory import OPEN_VALUE, Inventory, Undefined, load, places, problem_with
@@ -45,6 +46,8 @@ def value_problems(name: str, option: dict[str, Any], value: Any, inventory: Inv
     if said:
         yield f"{shown(name, value)}: {said.replace(repr(value), shown(name, value))}"
         return
+    if name == "postgresql_settings":
+        yield from (f"{{{line}}}" for line in server_settings.problems(value))
     parts = option.get("options") or {}
     for one in value if isinstance(value, list) else [value]:
         if isinstance(one, dict):

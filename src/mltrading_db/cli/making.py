@@ -6,11 +6,11 @@ A plan says so of a blank host, where a check sees files alone.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from mltrading_db.cli.declared import defaults
+from mltrading_db.cli.expressions import every_task
 from mltrading_db.cli.inventory import Inventory, templates_of
-from mltrading_db.cli.problems import Place, Walk, every_task, whole_run
+from mltrading_db.cli.problems import Place, Walk, each, whole_run
 
 
 @dataclass
@@ -21,14 +21,6 @@ class Making:
     roles: dict[str, str] = field(default_factory=dict)
     jobs: dict[str, str] = field(default_factory=dict)
     pooled: list[str] = field(default_factory=list)
-
-
-def each(inventory: Inventory, place: Place, name: str, *keys: str) -> list[tuple[Any, ...]]:
-    """Some keys of the items of a variable that is a list; those that only a host knows are left out."""
-    columns = ", ".join(f"item.{key} | default('')" for key in keys)
-    template = "{%- set found = [] -%}{%- for item in " + name + " -%}{%- set _ = found.append([" + columns + "]) -%}"
-    found = inventory.rendered(template + "{%- endfor -%}{{ found }}", place.variables)
-    return [tuple(one) for one in found] if isinstance(found, list) else []
 
 
 def making(inventory: Inventory, host: str) -> Making:

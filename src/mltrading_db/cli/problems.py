@@ -16,17 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from mltrading_db.cli.declared import all_options, defaults
+from mltrading_db.cli.expressions import REFERENCE, WORD, every_task, listed, names_in, referred, segments
 from mltrading_db.cli.inventory import Inventory, Undefined, templates_of
+from mltrading_db.cli.server_settings import problems as setting_problems
 
 # What Ansible knows of a host or of a task once it runs.
 RUNTIME = {"ansible_facts", "ansible_local", "ansible_failed_result", "ansible_failed_task"}
 # True before anything ran, whatever the name: it says that a question is asked once.
 NOT_ASKED_YET = re.compile(r"\b[A-Za-z_]\w* is not defined\b")
-WORD = re.compile(r"[A-Za-z_]\w*")
-EXPRESSION = re.compile(r"\{[{%](.*?)[%}]\}", re.DOTALL)
-TAG = re.compile(r"\{%-?\s*(\w+).*?%\}", re.DOTALL)
 LOOP = re.compile(r"(?:\{%-? set [^{]*%\}\s*)*\{%-?\s*for \w+ in (\w+)\s")
-REFERENCE = re.compile(r"\{\{\s*([a-z]\w*)\s*\}\}")
 # How assertions name a list of sentences, of which each is a problem.
 PROBLEMS = re.compile(r"\b__\w+_problems\b")
 INCLUDES = ("ansible.builtin.include_role", "ansible.builtin.import_role")
@@ -63,65 +61,10 @@ def run_names(project: Path) -> frozenset[str]:
     return frozenset(found)
 
 
-def every_task(tasks: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Tasks and those within their blocks."""
-    for task in tasks:
-        yield task
-        for part in ("block", "rescue", "always"):
-            yield from every_task(task.get(part) or [])
-
-
-def listed(value: Any) -> list[Any]:
-    """A value, or the values of a list."""
-    return value if isinstance(value, list) else [] if value is None else [value]
-
-
-def names_in(value: Any, *, bare: bool = False) -> set[str]:
-    """The names that a value's expressions have; `bare` is for a condition, which is an expression as it stands."""
-    if isinstance(value, dict):
-        return {name for one in value.values() for name in names_in(one)}
-    if isinstance(value, list):
-        return {name for one in value for name in names_in(one, bare=bare)}
-    if not isinstance(value, str):
-        return set()
-    return set(WORD.findall(value if bare else " ".join(EXPRESSION.findall(value))))
-
-
-def referred(names: set[str], variables: dict[str, Any]) -> set[str]:
-    """Names, and those that their values refer to, to the end."""
-    found: set[str] = set()
-    rest = set(names)
-    while rest:
-        name = rest.pop()
-        found.add(name)
-        if name in variables and name not in ("hostvars", "groups"):
-            rest |= names_in(variables[name]) - found
-    return found
-
-
 def waits(names: set[str], place: Place, project: Path) -> bool:
     """Whether something with these names can be told on the host alone."""
     unknown = RUNTIME | (run_names(project) | {"item"}) - place.variables.keys()
     return bool(referred(names, place.variables) & unknown)
-
-
-def segments(template: str) -> list[str]:
-    """The outermost parts of a template that stand for themselves, each with the `set` tags before it."""
-    found: list[str] = []
-    shared, start, end, depth = "", 0, 0, 0
-    for tag in TAG.finditer(template):
-        if depth == 0 and template[end : tag.start()].strip():
-            return [template]
-        opens, closes = tag[1] in ("if", "for"), tag[1] in ("endif", "endfor")
-        if depth == 0 and not opens:
-            shared += tag[0]
-        elif depth == 0:
-            start = tag.start()
-        depth += opens - closes
-        if closes and depth == 0:
-            found.append(shared + template[start : tag.end()])
-        end = tag.end()
-    return found if found and not template[end:].strip() else [template]
 
 
 def elements(part: str, place: Place) -> Iterator[Place]:
@@ -289,12 +232,28 @@ def whole_run(walk: Walk) -> Iterator[tuple[dict[str, Any], Place]]:
         yield from stops(tasks, walk, Place("", variables))
 
 
+def each(inventory: Inventory, place: Place, name: str, *keys: str) -> list[tuple[Any, ...]]:
+    """Some keys of the items of a variable that is a list; those that only a host knows are left out."""
+    columns = ", ".join(f"item.{key} | default('')" for key in keys)
+    template = "{%- set found = [] -%}{%- for item in " + name + " -%}{%- set _ = found.append([" + columns + "]) -%}"
+    found = inventory.rendered(template + "{%- endfor -%}{{ found }}", place.variables)
+    return [tuple(one) for one in found] if isinstance(found, list) else []
+
+
+def session_problems(inventory: Inventory, place: Place) -> Iterator[str]:
+    """What is wrong with the settings that roles have for their sessions."""
+    for name, settings in each(inventory, place, "postgresql_access_roles", "name", "settings"):
+        yield from (f"role '{name}', settings: {line}" for line in setting_problems(settings, session=True))
+
+
 def refusals(inventory: Inventory, host: str, said: list[str]) -> Iterator[str]:
     """What a run of all roles would refuse on a host; what `said` names is known, and not said again."""
     walk = Walk(inventory, host, set(), {name for line in said for name in WORD.findall(line)} & known(inventory))
     for task, place in whole_run(walk):
         if ASSERT in task:
             yield from (f"{line} [role {place.role}]" for line in refused(task, walk, place))
+        elif task.get("name") == "postgresql_access":
+            yield from session_problems(inventory, place)
 
 
 def known(inventory: Inventory) -> set[str]:

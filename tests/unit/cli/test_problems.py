@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from mltrading_db.cli import inputs, problems
+from mltrading_db.cli import expressions, inputs, problems
 from mltrading_db.cli.environment import Environment, RefusedError
-from mltrading_db.cli.inventory import load
+from mltrading_db.cli.inventory import load, templates_of
 
 PROJECT = Path(__file__).parents[3]
 Change = Callable[[str, str], None]
@@ -70,6 +70,26 @@ CASES = {
         "postgresql/zz.yml",
         "postgresql_access_roles: [{name: Upper}]",
         ("postgresql_access_roles", "role 'Upper'", "lower-case letters"),
+    ),
+    "a misspelled setting": (
+        "all/zz.yml",
+        "postgresql_settings: {shared_bufers: 1GB}",
+        ("postgresql_settings", "shared_bufers", "is shared_buffers meant?", "t-db1.example.net"),
+    ),
+    "a setting of another unit": (
+        "all/zz.yml",
+        "postgresql_settings: {work_mem: 4 seconds}",
+        ("postgresql_settings", "work_mem = '4 seconds'", "with B, kB, MB, GB, TB"),
+    ),
+    "a misspelled setting of a role": (
+        "postgresql/zz.yml",
+        "mltrading_roles: [{name: one, login: false, settings: {statement_timout: 5s}}]",
+        ("role 'one'", "statement_timout", "is statement_timeout meant?", "t-db1.example.net"),
+    ),
+    "a setting of the server for a role": (
+        "postgresql/zz.yml",
+        "mltrading_roles: [{name: one, login: false, settings: {max_wal_size: 4GB}}]",
+        ("role 'one'", "max_wal_size", "the whole server"),
     ),
     "a setting with a variable of its own": (
         "all/zz.yml",
@@ -235,7 +255,7 @@ PLACE = problems.Place(
     ],
 )
 def test_only_what_a_run_knows_is_left_to_the_host(checkout: Path, condition: str, *, on_the_host: bool) -> None:
-    names = problems.names_in(condition, bare=True)
+    names = expressions.names_in(condition, bare=True)
     assert problems.waits(names, PLACE, checkout) == on_the_host
 
 
@@ -259,7 +279,7 @@ def test_only_what_a_run_knows_is_left_to_the_host(checkout: Path, condition: st
     ],
 )
 def test_a_list_of_problems_falls_into_parts_that_stand_for_themselves(template: str, parts: list[str]) -> None:
-    assert problems.segments(template) == parts
+    assert expressions.segments(template) == parts
 
 
 def test_every_check_of_inputs_is_asked_of_an_environment(
@@ -277,7 +297,7 @@ def test_every_check_of_inputs_is_asked_of_an_environment(
     declared = {
         str(task["name"])
         for path in environment.project.glob("roles/*/tasks/preflight.yml")
-        for task in problems.every_task(problems.templates_of(path))
+        for task in expressions.every_task(templates_of(path))
         if problems.ASSERT in task and "when" not in task and "loop" not in task
     }
     assert declared - asked == set()
