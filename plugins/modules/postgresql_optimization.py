@@ -403,6 +403,9 @@ notes:
   - The index of an exclusion constraint is built again only where O(concurrently) is off, as the server does it in no
     other way.
   - Expressions that use a table's whole row as a value cannot be compared and are refused.
+  - A column whose type the role may not use can be indexed, as by the server itself. One of a base type or a
+    multirange of an extension that it may not use cannot be compared, and an index on it is refused with the grant
+    that helps. Newer releases want USAGE on the types of constants in expressions too.
   - A name without schema in a query means the first relation of O(search_path) that has it, among those that are there
     and the views that are declared. A view whose query reads the view itself is refused.
 seealso:

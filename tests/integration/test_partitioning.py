@@ -302,6 +302,10 @@ REFUSED = {
     "somebody else's view": ("CREATE VIEW v AS SELECT id FROM bars", "view public.v of postgres stands on it"),
     "a name that is taken": ("CREATE TABLE bars_history ()", "there is another public.bars_history"),
     "a name that a type has": ("CREATE DOMAIN bars_history AS int", "there is another public.bars_history"),
+    "a type that the owner may not use": (
+        "CREATE TYPE mood AS ENUM ('x'); ALTER TABLE bars ADD m mood; REVOKE USAGE ON TYPE mood FROM PUBLIC",
+        "owner has no USAGE on the type of m",
+    ),
     "a twin with rows": (
         "SET ROLE owner; CREATE TABLE bars__pgpart_twin AS SELECT 1 AS a; RESET ROLE", "bars__pgpart_twin has rows",
     ),

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from . import reading, sqlbuild, twin_queries
+from . import closed_types, reading, sqlbuild, twin_queries
 from .catalog import definition
 from .connection import Session, sql
 from .model import Declaration, Index, MaterializedView, Name, Statistics
@@ -140,9 +140,14 @@ def everything(
 ) -> tuple[Canonical | None, bool]:
     """Return the objects on tables, None where the server refuses one; and whether the views are in it too.
 
-    They are not where one does not exist or has another query: what stands on which then is asked of each.
+    They are not where one does not exist or has another query: what stands on which then is asked of each. So are the
+    objects where a table has types that the role may not use.
     """
     views = _found_views(declaration, found)
+    if any(map(closed_types.closed, tables)):
+        return None, False
+    if any(closed_types.closed(found.relations[view.name]) for view in views or ()):
+        views = None
     names = [relation.name.name for relation in tables] + [view.name.name for view in views or ()]
     if len(names) > len(set(names)):
         return None, False

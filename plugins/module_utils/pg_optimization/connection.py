@@ -5,7 +5,7 @@ The connection is in autocommit mode and every transaction is opened explicitly:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -83,6 +83,7 @@ class Session:
         self.parameters = parameters
         self.queries = 0
         self.own: Mapping[str, str] = {}
+        self.reworded: Callable[[str], str] | None = None  # what statements without rows are said in, while it is set
         self.server: Server
 
     def _cursor(self, query: Any, values: Sequence[Any] | None) -> Any:
@@ -109,7 +110,7 @@ class Session:
 
     def execute(self, query: Any) -> None:
         """Run a statement."""
-        self._cursor(query, None).close()
+        self._cursor(self.reworded(self.render(query)) if self.reworded else query, None).close()
 
     def render(self, query: Any) -> str:
         """Return a statement as the text that the server gets."""

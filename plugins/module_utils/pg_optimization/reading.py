@@ -134,3 +134,20 @@ def query(session: Session, existing: str | None, made: str) -> str:
         return made
     have, want = (meaning(row["tree"], row["oid"]) for row in both)
     return existing if have == want else made
+
+
+def same_within(session: Session, existing: str, made: str) -> bool:
+    """Tell whether two queries mean the same, each read within another one that shows nothing of its columns.
+
+    Raises:
+        Failed: the server refuses the declared one.
+    """
+    piece = "CREATE TEMPORARY VIEW {} AS SELECT EXISTS ({}) AS there"
+    names = [sql.Identifier("pg_temp", name) for name in (_HAVE, _WANT)]
+    with undone(session, "pgopt_second"):
+        with session.own_formats():
+            session.execute(sqlbuild.text(piece, names[1], sqlbuild.raw(made)))
+        session.execute(sqlbuild.text(piece, names[0], sqlbuild.shown(existing)))
+        rows = {row["twin"]: row for row in session.rows(twin_queries.TWIN_VIEW_TREES, ([_HAVE, _WANT],))}
+    have, want = (meaning(rows[name]["tree"], rows[name]["oid"]) for name in (_HAVE, _WANT))
+    return have == want

@@ -203,6 +203,11 @@ class _Scan:
         return self.found
 
 
+def names(text: str) -> set[str]:
+    """Return the names and words in a piece of SQL, as the server folds them."""
+    return {word.text for word in _words(text) if word.name}
+
+
 def references(query: str) -> list[Reference]:
     """Return where a query names relations, but for those that are WITH queries of its own.
 

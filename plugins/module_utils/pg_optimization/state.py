@@ -92,6 +92,7 @@ class Column:
     options: tuple[str, ...] = ()
     storage: str | None = None
     compression: str | None = None
+    usable: bool = True  # the role may make columns of its type
 
 
 @dataclass(frozen=True)

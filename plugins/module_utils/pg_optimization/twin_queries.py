@@ -60,6 +60,49 @@ SELECT current_schemas(true)::text[] AS schemas,
 # How the server writes a name: its schema, the name
 QUOTED = "SELECT quote_ident(%s) AS schema, quote_ident(%s) AS name"
 
+# The columns of a table as a twin of it is made: its oid
+COLUMNS = """
+SELECT a.attname AS name, a.attnotnull AS not_null, a.attgenerated AS generated,
+       a.atttypid::bigint AS type, format_type(a.atttypid, a.atttypmod) AS shown,
+       CASE WHEN a.attcollation <> y.typcollation THEN (
+           SELECT json_build_array(n.nspname, c.collname)
+           FROM pg_collation c JOIN pg_namespace n ON n.oid = c.collnamespace
+           WHERE c.oid = a.attcollation) END AS collation,
+       pg_get_expr(d.adbin, d.adrelid) AS expression
+FROM pg_attribute a
+JOIN pg_type y ON y.oid = a.atttypid
+LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum AND a.attgenerated <> ''
+WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
+"""
+
+# The types of a table's columns, and those that types are made of which the role may not use: the table's oid
+TYPES = """
+WITH RECURSIVE used (oid) AS (
+    SELECT atttypid FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped
+    UNION
+    SELECT x.oid
+    FROM used
+    JOIN pg_type y ON y.oid = used.oid AND NOT has_type_privilege(y.oid, 'USAGE')
+    CROSS JOIN LATERAL (
+        SELECT y.typbasetype WHERE y.typtype = 'd'
+        UNION ALL SELECT y.typelem WHERE y.typsubscript = 'array_subscript_handler'::regproc
+        UNION ALL SELECT rngsubtype FROM pg_range WHERE rngtypid = y.oid
+        UNION ALL SELECT atttypid FROM pg_attribute WHERE attrelid = y.typrelid AND attnum > 0 AND NOT attisdropped
+    ) x (oid)
+)
+SELECT y.oid::bigint AS oid, n.nspname AS schema, y.typname AS name, y.typtype AS kind,
+       has_type_privilege(y.oid, 'USAGE') AS usable,
+       CASE WHEN y.typsubscript = 'array_subscript_handler'::regproc THEN y.typelem::bigint END AS element,
+       format_type(y.typelem, NULL) AS element_shown,
+       y.typbasetype::bigint AS base, format_type(y.typbasetype, y.typtypmod) AS base_shown,
+       g.rngsubtype::bigint AS subtype, format_type(g.rngsubtype, NULL) AS subtype_shown,
+       (SELECT json_agg(enumlabel ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = y.oid) AS labels,
+       (SELECT json_agg(json_build_array(attname, atttypid::bigint, format_type(atttypid, atttypmod)) ORDER BY attnum)
+        FROM pg_attribute WHERE attrelid = y.typrelid AND attnum > 0 AND NOT attisdropped) AS fields
+FROM used JOIN pg_type y USING (oid) JOIN pg_namespace n ON n.oid = y.typnamespace
+LEFT JOIN pg_range g ON g.rngtypid = y.oid
+"""
+
 # The statistics that were just made on twins: the pattern of their names
 TWIN_STATISTICS = """
 SELECT s.stxname AS twin, pg_get_statisticsobjdef_columns(s.oid) AS columns,

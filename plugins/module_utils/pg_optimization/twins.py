@@ -7,11 +7,12 @@ A twin has the name of its table, for expressions that use it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from . import reading, sqlbuild, twin_queries
+from . import closed_types, reading, sqlbuild, sqlnames, twin_queries
 from .catalog import definition
 from .connection import Session, sql
 from .model import Declaration, Index, Name, Problem, Statistics, TableParameters
@@ -128,14 +129,32 @@ def parameter_statements(pairs: Iterable[tuple[str, str | None]], twin: sql.Iden
     return statements
 
 
-def table_statement(relation: Relation) -> Composed:
-    """Return the statement that makes the twin of a table."""
+def table_statement(relation: Relation, columns: Composable | None = None, *, partition: bool = False) -> Composed:
+    """Return the statement that makes the twin of a table, of its own columns or of given ones.
+
+    The twin of a partition is not partitioned and has no generated columns.
+    """
+    like = "LIKE {}" if partition else "LIKE {} INCLUDING GENERATED"
+    by = relation.partition_key if not partition else None
     return sqlbuild.text(
-        "CREATE TEMPORARY TABLE {} (LIKE {} INCLUDING GENERATED) {}ON COMMIT DROP",
+        "CREATE TEMPORARY TABLE {} ({}) {}ON COMMIT DROP",
         sql.Identifier("pg_temp", relation.name.name),
-        sqlbuild.ident(relation.name),
-        sql.SQL(f"PARTITION BY {relation.partition_key} " if relation.partition_key else ""),
+        sqlbuild.text(like, sqlbuild.ident(relation.name)) if columns is None else columns,
+        sql.SQL(f"PARTITION BY {by} " if by else ""),
     )
+
+
+def _texts(item: Index | Statistics) -> list[str]:
+    """Return the expressions and the predicate of something declared."""
+    if isinstance(item, Statistics):
+        return list(item.expressions)
+    return [text for text in (*(key.expression for key in item.keys), item.where) if text is not None]
+
+
+def _uses(item: Index | Statistics, column: str) -> bool:
+    """Tell whether something declared names a column, in an expression maybe as something else."""
+    named = {*(key.column for key in item.keys), *item.include} if isinstance(item, Index) else set(item.columns)
+    return column in named or any(column in sqlnames.names(text) for text in _texts(item))
 
 
 class Twins:
@@ -147,6 +166,8 @@ class Twins:
         self.declaration = declaration
         self.found = found
         self.canonical = Canonical()
+        self.left_out: Mapping[str, str] = {}
+        self.path = ""
 
     def parameters(self, table: Name, twin: sql.Identifier) -> None:
         """Try the storage parameters of a relation on its twin."""
@@ -158,22 +179,50 @@ class Twins:
         declared = group(self.declaration, table)
         twin = sql.Identifier("pg_temp", table.name)
         for index in declared.indexes:
-            if _check_index_columns(index, columns, self.canonical):
+            if _check_index_columns(index, columns, self.canonical) and not self._left_out(index):
                 attempt(self.session, self.canonical, index, lambda index=index: self._index(index, twin))  # type: ignore[misc]
         for item in declared.statistics:
             for column in _unknown_columns(item.columns, columns):
                 self.canonical.refuse(item, f'column "{column}" does not exist in {table}')
-            if not _unknown_columns(item.columns, columns):
+            if not _unknown_columns(item.columns, columns) and not self._left_out(item):
                 attempt(self.session, self.canonical, item, lambda item=item: self._statistics(item, twin))  # type: ignore[misc]
         if parameters:
             self.parameters(table, twin)
+
+    def _left_out(self, item: Index | Statistics) -> bool:
+        """Refuse what needs a column that the twin cannot have."""
+        needed = [(column, kind) for column, kind in self.left_out.items() if _uses(item, column)]
+        for column, kind in needed:
+            self.canonical.refuse(item, closed_types.remedy(column, kind, self.found.role))
+        return bool(needed)
 
     def _index(self, index: Index, twin: sql.Identifier) -> None:
         with self.session.own_formats():
             self.session.execute(sqlbuild.create_index(replace(index, tablespace=None), sql.Identifier(TWIN), twin))
         made = definition(self.session.row(twin_queries.TWIN_INDEXES, (f"^{TWIN}$",)))
         existing = self.found.index_on(index.name, index.table)
-        self.canonical.indexes[index.name] = reading.index(self.session, existing, made, twin)
+        read = reading.index(self.session, existing, made, twin)
+        if self.session.reworded is not None and existing is not None and not read.tail_is(existing.definition):
+            # On a twin with other types, one that differs must be one that could have been read.
+            have = sqlbuild.index_of(existing.definition, sql.Identifier(f"{TWIN}_have"), twin)
+            self.session.execute(have)
+        if existing is None or not read.tail_is(existing.definition):
+            self._try_on_table(index)
+        self.canonical.indexes[index.name] = read
+
+    def _try_on_table(self, item: Index | Statistics) -> None:
+        """Read expressions over the table itself where its twin has other types.
+
+        A release may want USAGE on the types of constants in them too.
+        """
+        texts = _texts(item)
+        if self.session.reworded is None or not texts:
+            return
+        conditions = [sqlbuild.text("({}) IS NULL", sqlbuild.raw(text)) for text in texts]
+        piece = "CREATE TEMPORARY VIEW {} AS SELECT 1 AS one FROM {} WHERE {}"
+        name, table = sql.Identifier("pg_temp", f"{TWIN}_tried"), sqlbuild.ident(item.table)
+        with closed_types.as_usual(self.session, self.path):
+            self.session.execute(sqlbuild.text(piece, name, table, sql.SQL(" AND ").join(conditions)))
 
     def _statistics(self, item: Statistics, twin: sql.Identifier) -> None:
         with self.session.own_formats():
@@ -182,6 +231,9 @@ class Twins:
         columns = reading.statistics(
             self.session, self.found.statistics_on(item.name, item.table), row["columns"], twin
         )
+        existing = self.found.statistics_on(item.name, item.table)
+        if existing is None or existing.columns != columns:
+            self._try_on_table(item)
         self.canonical.statistics[item.name] = StatisticsDefinition(columns, row["kinds"])
 
     def set_parameters(self, pairs: Iterable[tuple[str, str | None]], twin: sql.Identifier) -> None:
@@ -192,8 +244,7 @@ class Twins:
     def table(self, relation: Relation) -> None:
         """Make the twin of a table and read back what is declared on it."""
         try:
-            with undone(self.session, "pgopt_table"):
-                self.session.execute(table_statement(relation))
+            with undone(self.session, "pgopt_table"), self.standing(relation):
                 self.objects(relation.name, tuple(relation.columns), parameters=not relation.partition_key)
             if relation.partition_key and group(self.declaration, relation.name).parameters:
                 self._partition(relation)
@@ -203,7 +254,22 @@ class Twins:
     def _partition(self, relation: Relation) -> None:
         """Try storage parameters on a twin of a partition, as a partitioned table has none."""
         twin = sql.Identifier("pg_temp", relation.name.name)
-        with undone(self.session, "pgopt_table"):
-            like = sqlbuild.ident(relation.name)
-            self.session.execute(sqlbuild.text("CREATE TEMPORARY TABLE {} (LIKE {}) ON COMMIT DROP", twin, like))
+        with undone(self.session, "pgopt_table"), self.standing(relation, partition=True):
             self.parameters(relation.name, twin)
+
+    @contextmanager
+    def standing(self, relation: Relation, *, partition: bool = False) -> Iterator[None]:
+        """Make the twin of a table, whose types may be such as stand in the place of others."""
+        if not closed_types.closed(relation):
+            self.session.execute(table_statement(relation, partition=partition))
+            yield
+            return
+        self.path = self.session.row("SELECT current_setting('search_path') AS path")["path"]
+        what = closed_types.instead(self.session, relation, generated=not partition)
+        self.left_out = what.left_out
+        try:
+            with closed_types.standing(self.session, what, self.path):
+                self.session.execute(table_statement(relation, what.columns, partition=partition))
+                yield
+        finally:
+            self.left_out = {}

@@ -202,7 +202,7 @@ def _whole(wanted: Wanted, facts: Facts, relation: Relation) -> Outcome:
     """Decide about a table that is not partitioned yet."""
     outcome = Outcome()
     title = f"table {wanted.table}"
-    for problem in refusals.rows(wanted, facts):
+    for problem in (*refusals.types(wanted, facts), *refusals.rows(wanted, facts)):
         outcome.refuse(title, problem)
     if outcome.problems:
         return outcome

@@ -41,6 +41,14 @@ def keys(wanted: Wanted, facts: Facts) -> Iterator[str]:
             yield f"the unique index {index.name} does not contain {display(wanted.column)} as a column"
 
 
+def types(wanted: Wanted, facts: Facts) -> Iterator[str]:
+    """Yield which columns the role cannot make another table with."""
+    relation = facts.found.relations.get(wanted.table)
+    for column in relation.columns.values() if relation is not None else ():
+        if not column.usable:
+            yield f"{facts.found.role} has no USAGE on the type of {display(column.name)}: GRANT USAGE ON TYPE … TO it"
+
+
 def rows(wanted: Wanted, facts: Facts) -> Iterator[str]:
     """Yield what is wrong with the column and with what is in it."""
     column = display(wanted.column)
