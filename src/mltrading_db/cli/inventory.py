@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from secrets import token_hex
@@ -31,8 +31,7 @@ from mltrading_db.cli.masks import secrets_of
 # Asked for on the hosts, or made on first use: nothing to be settled here.
 OPEN = re.compile(r"ansible_facts|ansible_play_hosts|inventory_hostname")
 MADE_ON_FIRST_USE = re.compile(r"lookup\(\s*'ansible\.builtin\.password'")
-# The endings of the files of variables that Ansible reads.
-READ = {"", ".yml", ".yaml", ".json"}
+READ = {"", ".yml", ".yaml", ".json"}  # the endings of the files of variables that Ansible reads
 VAULT_HEADER = "$ANSIBLE_VAULT"
 
 # Before the first template: it finds the collections' lookups and filters.
@@ -77,6 +76,8 @@ class Inventory:
     variables: dict[str, dict[str, Any]]
     loader: Any
     said: list[Said]
+    # What was worked out already (problems.py).
+    memo: dict[Any, Any] = field(default_factory=dict)
 
     def value(self, host: str, name: str, defaults: dict[str, Any] | None = None) -> Any:
         """A variable of a host as a role would get it, OPEN_VALUE, or Undefined with the reason."""
@@ -97,8 +98,8 @@ class Inventory:
     def rendered(self, text: Any, variables: dict[str, Any]) -> Any:
         """What a template of the repository gives, a part of one too, or OPEN_VALUE, or Undefined."""
         try:
-            trusted = trust_as_template(text) if isinstance(text, str) else text
-            return Templar(loader=self.loader, variables=variables).template(trusted)
+            text = trust_as_template(text) if isinstance(text, str) else text
+            return Templar(loader=self.loader, variables=variables).template(text)
         except Exception as error:  # as above
             return unsettled(error)
 

@@ -9,7 +9,7 @@ where it, a condition on the way to it, or anything that it refers to has a name
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -81,15 +81,32 @@ def elements(part: str, place: Place) -> Iterator[Place]:
         yield replace(place, variables={**place.variables, name: [one]})
 
 
+def asked(ask: Callable[[Any, dict[str, Any]], Any], text: Any, names: set[str], walk: Walk, place: Place) -> Any:
+    """What a template or a condition comes to, worked out once for all hosts of which it reads the same."""
+    read = sorted((referred(names, place.variables) & place.variables.keys()) - {"hostvars", "groups"})
+    key = (ask.__name__, str(text), *((name, repr(place.variables[name])) for name in read))
+    if key not in walk.inventory.memo:
+        walk.inventory.memo[key] = ask(text, place.variables)
+    return walk.inventory.memo[key]
+
+
 def sentences(name: str, walk: Walk, place: Place) -> Iterator[str | Undefined]:
     """What a list of problems says, without what is left to the host or about what was said before."""
+    project = walk.inventory.environment.project
+
+    def is_open(names: set[str], one: Place) -> bool:
+        return waits(names, one, project) or bool(referred(names, one.variables) & walk.said)
+
     value = place.variables.get(name, "")
     for part in segments(value) if isinstance(value, str) else []:
-        for inner in elements(part, place):
-            names = names_in(part)
-            if waits(names, inner, walk.inventory.environment.project) or referred(names, inner.variables) & walk.said:
-                continue
-            found = walk.inventory.rendered(part, inner.variables)
+        names = names_in(part)
+        whole = None if is_open(names, place) else asked(walk.inventory.rendered, part, names, walk, place)
+        if whole is None or isinstance(whole, Undefined):
+            places = [one for one in elements(part, place) if not is_open(names, one)]
+            answers = [asked(walk.inventory.rendered, part, names, walk, one) for one in places]
+        else:
+            answers = [whole]
+        for found in answers:
             if isinstance(found, Undefined):
                 yield found
             elif isinstance(found, list):
@@ -131,7 +148,7 @@ def refused(task: dict[str, Any], walk: Walk, place: Place) -> Iterator[str]:
         names = names_in(condition, bare=True)
         if lists or waits(names, place, project) or referred(names, place.variables) & walk.said:
             continue
-        found = walk.inventory.holds(condition, place.variables)
+        found = asked(walk.inventory.holds, condition, names, walk, place)
         if isinstance(found, Undefined):
             yield from failed(found, walk)
         whole |= found is False
@@ -151,7 +168,7 @@ def reached(task: dict[str, Any], walk: Walk, place: Place) -> bool:
     project = walk.inventory.environment.project
     for condition in listed(task.get("when")):
         names = names_in(NOT_ASKED_YET.sub("true", str(condition)), bare=True)
-        if waits(names, place, project) or walk.inventory.holds(condition, place.variables) is not True:
+        if waits(names, place, project) or asked(walk.inventory.holds, condition, names, walk, place) is not True:
             return False
     return True
 
@@ -174,7 +191,7 @@ def stops(tasks: list[dict[str, Any]], walk: Walk, place: Place) -> Iterator[tup
     """The assertions of tasks and the roles that they include, and so on within these, each with its variables."""
     project = walk.inventory.environment.project
     for task in tasks:
-        if not {ASSERT, "block", *INCLUDES, *TASK_FILES} & task.keys() or not reached(task, walk, place):
+        if not leads(task, place.role, project) or not reached(task, walk, place):
             continue
         for inner in turns(task, walk, place):
             for include in INCLUDES:
@@ -188,6 +205,25 @@ def stops(tasks: list[dict[str, Any]], walk: Walk, place: Place) -> Iterator[tup
             yield from stops(task.get("block") or [], walk, inner)
             if ASSERT in task:
                 yield task, inner
+
+
+@cache
+def file_leads(project: Path, role: str, file: str, above: frozenset[tuple[str, str]] = frozenset()) -> bool:
+    """Whether a file of tasks has an assertion, or includes one; `above` are those that it is included by."""
+    if (role, file) in above:
+        return False
+    return any(leads(task, role, project, above | {(role, file)}) for task in tasks_of(project, role, file))
+
+
+def leads(task: dict[str, Any], role: str, project: Path, above: frozenset[tuple[str, str]] = frozenset()) -> bool:
+    """Whether there is an assertion in a task, or behind it: the way to any other is not worked out."""
+    if ASSERT in task or any(leads(one, role, project, above) for one in task.get("block") or []):
+        return True
+    for include in (task[name] for name in INCLUDES if name in task):
+        if file_leads(project, str(include["name"]), f"{include.get('tasks_from', 'main')}.yml", above):
+            return True
+    files = [task[name] for name in TASK_FILES if name in task]
+    return any(file_leads(project, role, one["file"] if isinstance(one, dict) else one, above) for one in files)
 
 
 def tasks_of(project: Path, role: str, file: str) -> list[dict[str, Any]]:

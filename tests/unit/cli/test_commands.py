@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -20,6 +21,9 @@ from mltrading_db.cli import compare, inputs, masks, new, operations
 from mltrading_db.cli.app import app
 from mltrading_db.cli.environment import DONE, Environment, RefusedError, locked
 from mltrading_db.cli.inventory import load
+from mltrading_db.cli.runner import programs
+from mltrading_db.cli.session import session
+from mltrading_db.remedies import completed
 
 PROJECT = Path(__file__).parents[3]
 CHANGES, LOOKS = ("apply", "plan", "init", "lab"), ("drift", "diff", "check", "runs", "health", "report")
@@ -284,3 +288,26 @@ def test_secrets_are_masked_wherever_they_stand() -> None:
 def test_the_runs_are_listed(environment: Environment) -> None:
     done = mldb("runs", environment.name, "--json")
     assert (done.returncode, json.loads(done.stdout)) == (DONE, [])
+
+
+@pytest.mark.parametrize("name", ["trial", "lab"])
+def test_a_remedy_opens_the_vault_where_there_is_one(environment: Environment, name: str) -> None:
+    one = Environment(name, environment.project)
+    said = completed("playbooks/site.yml -e a=1", name, **programs(one))
+    assert f"-i inventories/{name} playbooks/site.yml -e a=1" in said
+    assert (f"--vault-password-file {one.vault_password_file}" in said) == (name == "trial")
+
+
+def test_what_a_role_advises_is_a_whole_command_where_mldb_shows_it(
+    environment: Environment,
+) -> None:
+    (environment.project / "playbooks").unlink()
+    shutil.copytree(PROJECT / "playbooks", environment.project / "playbooks")
+    advice = [{"name": "Try", "hosts": "localhost", "gather_facts": False, "connection": "local", "tasks": [
+        {"name": "Fail", "ansible.builtin.fail": {"msg": "Run playbooks/promote_replica.yml -e promote_to=db2."}},
+    ]}]  # fmt: skip
+    (environment.project / "playbooks/try.yml").write_text(yaml.safe_dump(advice))
+    with session("try", environment.name) as made:
+        recap = made.run("try")
+    [failure] = recap.failures.values()
+    assert "-i inventories/trial playbooks/promote_replica.yml -e promote_to=db2." in failure.reason
