@@ -403,6 +403,9 @@ notes:
   - The index of an exclusion constraint is built again only where O(concurrently) is off, as the server does it in no
     other way.
   - Expressions that use a table's whole row as a value cannot be compared and are refused.
+  - Event triggers see the temporary twins by which definitions are compared. Where one refuses a twin, as by a rule
+    that each table has a primary key, it is made in another way. Where each way is refused, so is the declaration,
+    with the name of the trigger, whose function has to let pass what is in the schema C(pg_temp).
   - A column whose type the role may not use can be indexed, as by the server itself. One of a base type or a
     multirange of an extension that it may not use cannot be compared, and an index on it is refused with the grant
     that helps. Newer releases want USAGE on the types of constants in expressions too.

@@ -82,8 +82,8 @@ def _grants(raw: Any) -> tuple[tuple[str, str, bool], ...] | None:
 
 
 def _column(raw: Sequence[Any]) -> Column:
-    """Return a column from its name, NOT NULL, target, width, USAGE and grants; of materialized views there is more."""
-    name, not_null, target, width, usable, acl, more = raw
+    """Return a column from what RELATIONS has of it; of those of materialized views there is more."""
+    name, not_null, target, width, usable, virtual, acl, more = raw
     kind, comment, options, storage, compression = more or (None,) * 5
     return Column(
         name=name,
@@ -97,6 +97,7 @@ def _column(raw: Sequence[Any]) -> Column:
         storage=storage,
         compression=compression,
         usable=usable,
+        virtual=virtual,
     )
 
 

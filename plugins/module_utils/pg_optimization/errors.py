@@ -23,11 +23,12 @@ class OptimizationError(Exception):
 class ServerError(OptimizationError):
     """An error of the server, with its sqlstate and the statement."""
 
-    def __init__(self, message: str, sqlstate: str | None, statement: str | None) -> None:
-        """Keep the server's message, its five-character code and what was running."""
+    def __init__(self, message: str, sqlstate: str | None, statement: str | None, context: str | None = None) -> None:
+        """Keep the server's message, its five-character code, what was running, and in which functions."""
         super().__init__(message, sqlstate=sqlstate, statement=statement)
         self.sqlstate = sqlstate
         self.statement = statement
+        self.context = context
 
 
 class RefusedError(OptimizationError):
@@ -42,4 +43,5 @@ def server_error(error: Exception, statement: str | None) -> ServerError:
     for label, attribute in (("DETAIL", "message_detail"), ("HINT", "message_hint")):
         if text := getattr(diagnostics, attribute, None):
             parts.append(f"{label}: {text}")
-    return ServerError("\n".join(parts), getattr(error, "pgcode", None), statement)
+    context = getattr(diagnostics, "context", None)
+    return ServerError("\n".join(parts), getattr(error, "pgcode", None), statement, context)

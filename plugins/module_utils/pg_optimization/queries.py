@@ -47,7 +47,7 @@ SELECT c.oid::bigint AS oid, n.nspname AS schema, c.relname AS name, c.relkind A
        CASE WHEN c.relkind IN ('r', 'p', 'm', 'f', 'v') THEN (
            SELECT json_agg(json_build_array(
                a.attname, a.attnotnull, coalesce(a.attstattarget, -1), CASE WHEN a.attlen > 0 THEN a.attlen ELSE 16 END,
-               has_type_privilege(a.atttypid, 'USAGE'),
+               has_type_privilege(a.atttypid, 'USAGE'), a.attgenerated = 'v',
                CASE WHEN a.attacl IS NOT NULL THEN (SELECT json_agg({_GRANT}) FROM aclexplode(a.attacl) g) END,
                CASE WHEN c.relkind = 'm' THEN json_build_array(
                    format_type(a.atttypid, a.atttypmod), {_comment("c.oid", "pg_class", "a.attnum")}, a.attoptions,

@@ -21,6 +21,10 @@ class Failed(Exception):  # noqa: N818 - control flow of the files of twins
         self.error = error
 
 
+def _refused(error: ServerError) -> bool:
+    return error.sqlstate is not None and not error.sqlstate.startswith(NOT_A_REFUSAL)
+
+
 @contextmanager
 def undone(session: Session, savepoint: str) -> Iterator[None]:
     """Run a block behind a savepoint and undo it.
@@ -32,9 +36,27 @@ def undone(session: Session, savepoint: str) -> Iterator[None]:
     try:
         yield
     except ServerError as error:
-        if error.sqlstate is None or error.sqlstate.startswith(NOT_A_REFUSAL):
-            raise
-        raise Failed(error) from error
+        if _refused(error):
+            raise Failed(error) from error
+        raise
     finally:
         if not session.connection.closed:
             session.execute(f"ROLLBACK TO SAVEPOINT {savepoint}")
+
+
+@contextmanager
+def kept(session: Session, savepoint: str) -> Iterator[None]:
+    """Run a block behind a savepoint, and undo it only where it fails.
+
+    Raises:
+        Failed: the server refuses what was asked.
+    """
+    session.execute(f"SAVEPOINT {savepoint}")
+    try:
+        yield
+    except ServerError as error:
+        if not _refused(error):
+            raise
+        session.execute(f"ROLLBACK TO SAVEPOINT {savepoint}")
+        raise Failed(error) from error
+    session.execute(f"RELEASE SAVEPOINT {savepoint}")

@@ -93,6 +93,7 @@ class Column:
     storage: str | None = None
     compression: str | None = None
     usable: bool = True  # the role may make columns of its type
+    virtual: bool = False  # generated when it is read
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,13 @@ FROM used JOIN pg_type y USING (oid) JOIN pg_namespace n ON n.oid = y.typnamespa
 LEFT JOIN pg_range g ON g.rngtypid = y.oid
 """
 
+# The event triggers, with schema and name of their functions
+EVENT_TRIGGERS = """
+SELECT e.evtname AS name, n.nspname AS schema, p.proname AS function
+FROM pg_event_trigger e JOIN pg_proc p ON p.oid = e.evtfoid JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE e.evtenabled <> 'D' ORDER BY 1
+"""
+
 # The statistics that were just made on twins: the pattern of their names
 TWIN_STATISTICS = """
 SELECT s.stxname AS twin, pg_get_statisticsobjdef_columns(s.oid) AS columns,

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from . import closed_types, reading, sqlbuild, sqlnames, twin_queries
+from . import closed_types, event_triggers, reading, sqlbuild, sqlnames, twin_queries
 from .catalog import definition
 from .connection import Session, sql
 from .model import Declaration, Index, Name, Problem, Statistics, TableParameters
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from .connection import Composable, Composed
 
 TWIN = "__pgopt_twin"
+# For rules that each table has a primary key.
+_KEY = sqlbuild.text("{} int PRIMARY KEY", sql.Identifier(f"{TWIN}_key"))
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def attempt(session: Session, canonical: Canonical, title: object, work: Callabl
         with undone(session, "pgopt_object"):
             work()
     except Failed as failed:
-        canonical.refuse(title, f"{failed.error.message} (sqlstate {failed.error.sqlstate})")
+        canonical.refuse(title, f"{event_triggers.words(session, failed.error)} (sqlstate {failed.error.sqlstate})")
 
 
 @dataclass(frozen=True)
@@ -129,17 +131,40 @@ def parameter_statements(pairs: Iterable[tuple[str, str | None]], twin: sql.Iden
     return statements
 
 
-def table_statement(relation: Relation, columns: Composable | None = None, *, partition: bool = False) -> Composed:
+def as_query(twin: sql.Identifier, source: Name) -> list[Composable]:
+    """Return the statements that make the twin of a relation as the result of a query."""
+    like = sqlbuild.ident(source)
+    return [
+        sqlbuild.text("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT * FROM {} WITH NO DATA", twin, like),
+        sqlbuild.text("SELECT * INTO TEMPORARY {} FROM {} LIMIT 0", twin, like),
+    ]
+
+
+def like_statements(twin: sql.Identifier, source: Name) -> list[Composable]:
+    """Return the statements that make the twin of a view, one of which an event trigger may let pass."""
+    like = sqlbuild.text("LIKE {}", sqlbuild.ident(source))
+    piece = "CREATE TEMPORARY TABLE {} ({}) ON COMMIT DROP"
+    return [
+        sqlbuild.text(piece, twin, like),
+        sqlbuild.text(piece, twin, sqlbuild.text("{}, {}", like, _KEY)),
+        *as_query(twin, source),
+    ]
+
+
+def table_statement(
+    relation: Relation, columns: Composable | None = None, *, partition: bool = False, key: bool = False
+) -> Composed:
     """Return the statement that makes the twin of a table, of its own columns or of given ones.
 
-    The twin of a partition is not partitioned and has no generated columns.
+    The twin of a partition is not partitioned and has no generated columns. With `key` it has a primary key besides.
     """
     like = "LIKE {}" if partition else "LIKE {} INCLUDING GENERATED"
     by = relation.partition_key if not partition else None
+    made = sqlbuild.text(like, sqlbuild.ident(relation.name)) if columns is None else columns
     return sqlbuild.text(
         "CREATE TEMPORARY TABLE {} ({}) {}ON COMMIT DROP",
         sql.Identifier("pg_temp", relation.name.name),
-        sqlbuild.text(like, sqlbuild.ident(relation.name)) if columns is None else columns,
+        sqlbuild.text("{}, {}", made, _KEY) if key else made,
         sql.SQL(f"PARTITION BY {by} " if by else ""),
     )
 
@@ -249,7 +274,7 @@ class Twins:
             if relation.partition_key and group(self.declaration, relation.name).parameters:
                 self._partition(relation)
         except Failed as failed:
-            self.canonical.refuse(f"table {relation.name}", failed.error.message)
+            self.canonical.refuse(f"table {relation.name}", event_triggers.words(self.session, failed.error))
 
     def _partition(self, relation: Relation) -> None:
         """Try storage parameters on a twin of a partition, as a partitioned table has none."""
@@ -257,11 +282,26 @@ class Twins:
         with undone(self.session, "pgopt_table"), self.standing(relation, partition=True):
             self.parameters(relation.name, twin)
 
+    def _ways(
+        self, relation: Relation, columns: Composable | None = None, *, partition: bool = False
+    ) -> list[Composable]:
+        """Return the statements that make the twin of a table, one of which an event trigger may let pass."""
+        ways: list[Composable] = [table_statement(relation, columns, partition=partition)]
+        whole = partition or not relation.partition_key
+        if whole:
+            ways.append(table_statement(relation, columns, partition=partition, key=True))
+        if columns is None and not any(column.virtual for column in relation.columns.values()):
+            unique = any(index.unique for index in group(self.declaration, relation.name).indexes)
+            ways += (
+                as_query(sql.Identifier("pg_temp", relation.name.name), relation.name) if whole or not unique else []
+            )
+        return ways
+
     @contextmanager
     def standing(self, relation: Relation, *, partition: bool = False) -> Iterator[None]:
         """Make the twin of a table, whose types may be such as stand in the place of others."""
         if not closed_types.closed(relation):
-            self.session.execute(table_statement(relation, partition=partition))
+            event_triggers.make(self.session, self._ways(relation, partition=partition))
             yield
             return
         self.path = self.session.row("SELECT current_setting('search_path') AS path")["path"]
@@ -269,7 +309,7 @@ class Twins:
         self.left_out = what.left_out
         try:
             with closed_types.standing(self.session, what, self.path):
-                self.session.execute(table_statement(relation, what.columns, partition=partition))
+                event_triggers.make(self.session, self._ways(relation, what.columns, partition=partition))
                 yield
         finally:
             self.left_out = {}

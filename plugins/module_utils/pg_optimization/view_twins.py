@@ -14,16 +14,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
-from . import closed_types, reading, sqlbuild, sqlnames, sqltext, twin_queries
+from . import closed_types, event_triggers, reading, sqlbuild, sqlnames, sqltext, twin_queries
 from .connection import Composed, sql
 from .errors import ServerError
 from .model import MaterializedView, Name
 from .naming import is_own
-from .savepoint import Failed, undone
+from .savepoint import Failed, kept, undone
 from .state import Dependent
-from .twins import TWIN, Twins, ViewDefinition, attempt
+from .twins import TWIN, Twins, ViewDefinition, attempt, like_statements
 
-_VIEW = sql.Identifier("pg_temp", "__pgopt_twin_view")
+_VIEW_NAME = Name("pg_temp", "__pgopt_twin_view")
+_VIEW = sql.Identifier(*_VIEW_NAME)
 _DEPENDENT = sql.Identifier("pg_temp", "__pgopt_twin_dependent")
 
 
@@ -144,7 +145,7 @@ class ViewTwins:
 
     def _refuse(self, waiting: list[MaterializedView], failed: dict[MaterializedView, ServerError]) -> None:
         for view, error in failed.items():
-            self.canonical.refuse(view, f"{error.message} (sqlstate {error.sqlstate})")
+            self.canonical.refuse(view, f"{event_triggers.words(self.session, error)} (sqlstate {error.sqlstate})")
         if not failed:
             names = ", ".join(str(view.name) for view in waiting)
             self.canonical.refuse(waiting[0], f"these materialized views read each other: {names}")
@@ -187,13 +188,16 @@ class ViewTwins:
 
     def _keep(self, view: MaterializedView) -> None:
         """Keep a twin of a remade view for those that read it."""
-        kept = f"{TWIN}_of_{len(self.remade)}"
+        own = f"{TWIN}_of_{len(self.remade)}"
         piece = "CREATE TEMPORARY TABLE {} ON COMMIT DROP AS ({}) WITH NO DATA"
+        table, by = sql.Identifier("pg_temp", own), Name("pg_temp", f"{own}_view")
         with self._over_twins(view) as query, self.session.own_formats():
-            self.session.execute(sqlbuild.text(piece, sql.Identifier("pg_temp", kept), query))
+            over = sqlbuild.text("CREATE TEMPORARY VIEW {} AS ({})", sqlbuild.ident(by), query)
+            others = [sqlbuild.text("{}; {}", over, way) for way in like_statements(table, by)]
+            event_triggers.make(self.session, [sqlbuild.text(piece, table, query), *others])
         row = self.session.row(twin_queries.QUOTED, view.name)
         prefix = "" if self.bare.get(view.name.name) == view.name else f"{row['schema']}."
-        self.remade[view.name] = _Kept(kept, prefix, row["name"])
+        self.remade[view.name] = _Kept(own, prefix, row["name"])
 
     def _look(self, view: MaterializedView) -> _Look:
         """Make the twin of a view, read it back, and undo it.
@@ -219,8 +223,8 @@ class ViewTwins:
 
     def _shown(self, query: str) -> str:
         """Return a query with the names of what the twins stand for."""
-        for kept in self.remade.values():
-            query = re.sub(rf"\b(?:pg_temp(?:_\d+)?\.)?{kept.name}\b(\.?)", partial(_named, kept), query)
+        for twin in self.remade.values():
+            query = re.sub(rf"\b(?:pg_temp(?:_\d+)?\.)?{twin.name}\b(\.?)", partial(_named, twin), query)
         return query
 
     def _settle(self, view: MaterializedView, made: ViewDefinition) -> None:
@@ -232,12 +236,12 @@ class ViewTwins:
             made = replace(made, query=reading.query(self.session, existing.query, made.query))
         remade = existing is None or (there and (over or existing.query != made.query))
         table = sql.Identifier("pg_temp", view.name.name)
-        like = sqlbuild.text("CREATE TEMPORARY TABLE {} (LIKE {}) ON COMMIT DROP", table, _VIEW)
+        like = like_statements(table, _VIEW_NAME)
         with undone(self.session, "pgopt_table"):
             if remade:
                 made = self._estimated(view, made)
             self._make(view)
-            self.session.execute(like)
+            event_triggers.make(self.session, like)
             self.twins.objects(view.name, tuple(column[0] for column in made.columns))
             if view.storage_parameters:
                 work = lambda: self.twins.set_parameters(view.storage_parameters, table)  # noqa: E731
@@ -246,7 +250,8 @@ class ViewTwins:
                 self._what_stands_on(view, table)
         self.canonical.views[view.name] = made
         if remade:
-            self._keep(view)
+            with kept(self.session, "pgopt_keep"):
+                self._keep(view)
 
     def _estimated(self, view: MaterializedView, made: ViewDefinition) -> ViewDefinition:
         """Return the definition with the planner's estimates, which it makes only for who may read what it reads."""
@@ -284,7 +289,7 @@ class ViewTwins:
             self.session.execute(statement)
         except ServerError as error:
             message = f"{label} stands on it, is not declared, and could not be carried over: {error.message}"
-            raise ServerError(message, error.sqlstate, error.statement) from error
+            raise ServerError(message, error.sqlstate, error.statement, error.context) from error
 
     def _dependent(self, view: MaterializedView, dependent: Dependent) -> None:
         """Make a dependent view over the new definition, and compare its columns with the present ones."""
@@ -300,7 +305,7 @@ class ViewTwins:
             self.session.execute(sqlbuild.text("CREATE TEMPORARY VIEW {} AS {}", _DEPENDENT, query))
         except ServerError as error:
             message = f"{dependent.label} stands on it: {error.message}"
-            raise ServerError(message, error.sqlstate, error.statement) from error
+            raise ServerError(message, error.sqlstate, error.statement, error.context) from error
         new = self.session.row(twin_queries.VIEW, (self.session.render(_DEPENDENT),))
         if new["columns"] != present["columns"]:
             self.canonical.refuse(view, f"{dependent.label} stands on it and would change the types of its columns")
