@@ -10,7 +10,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 import typer
 import yaml
@@ -21,6 +20,8 @@ from mltrading_db.cli.declared import all_options, defaults, tags_of
 
 PROJECT = Path(__file__).parents[2]
 ENVIRONMENT = "{{ $externalLabels.environment }}"
+# Typer brings its own click along.
+UsageError: Any = typer.BadParameter.__bases__[0]
 # What a playbook refuses to run without.
 NEEDS = {
     "promote_replica": {"promote_confirm"},
@@ -32,6 +33,8 @@ NEEDS = {
     "restore_dump": {"restore_dump_database"},
     "rotate_authority": {"rotate_authority_step"},
 }
+# What `mldb --help` says is documentation: it has ENV and FILE.
+HELP = {"src/mltrading_db/cli/app.py", "src/mltrading_db/cli/options.py"}
 # Texts that a program shows and that a person may follow.
 YAML_FILES = [
     *PROJECT.glob("playbooks/*.yml"),
@@ -76,7 +79,12 @@ def constants_of(source: str) -> Iterator[str]:
     within = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
-            yield "".join(str(one.value) if isinstance(one, ast.Constant) else "value" for one in node.values)
+            text = ""
+            for one in node.values:
+                # What stands right behind an option or a value brings the space before it along, or nothing.
+                glued = re.search(r"(--\w+|value)\Z", text)
+                text += str(one.value) if isinstance(one, ast.Constant) else "" if glued else "value"
+            yield text
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings | within:
             yield node.value
 
@@ -87,7 +95,8 @@ def texts() -> Iterator[tuple[str, str]]:
         for document in yaml.safe_load_all(path.read_text()):
             yield from ((str(path.relative_to(PROJECT)), text) for text in strings_of(document))
     for path in sorted(PYTHON_FILES):
-        yield from ((str(path.relative_to(PROJECT)), text) for text in constants_of(path.read_text()))
+        file = str(path.relative_to(PROJECT))
+        yield from ((file, text) for text in constants_of(path.read_text()) if file not in HELP)
 
 
 def filled(text: str) -> str:
@@ -95,11 +104,15 @@ def filled(text: str) -> str:
     return re.sub(r"\{\{.*?\}\}", "value", text.replace(ENVIRONMENT, "ENV"), flags=re.DOTALL)
 
 
+# What a run is called while it holds an environment.
+OF_A_RUN = ("src/mltrading_db/cli/environment.py", "value")
 TEXTS = [(file, filled(text)) for file, text in texts()]
 PLAYBOOKS = sorted(
     {(file, found[0]) for file, text in TEXTS for found in remedies.commands(text) if found["name"] != "value"}
 )
-MLDB_COMMANDS = sorted({(file, found["rest"].rstrip(".")) for file, text in TEXTS for found in MLDB.finditer(text)})
+MLDB_COMMANDS = sorted(
+    {(file, found["rest"].rstrip(".")) for file, text in TEXTS for found in MLDB.finditer(text)} - {OF_A_RUN}
+)
 JOBS = sorted({(file, found["path"], found["job"]) for file, text in TEXTS for found in DBJOB.finditer(text)})
 
 
@@ -130,16 +143,22 @@ def test_what_a_playbook_needs_is_what_it_reads(name: str) -> None:
 
 
 def parsed(words: list[str]) -> None:
-    """Parse the arguments of mldb as it does; raises click.UsageError."""
-    command: click.Command = typer.main.get_command(app)
-    context = click.Context(command, info_name="mldb")
-    while isinstance(command, click.Group):
-        found = command.get_command(context, words[0])
+    """Parse the arguments of mldb as it does; raises UsageError."""
+    command: Any = typer.main.get_command(app)
+    while hasattr(command, "get_command"):
+        found = command.get_command(None, words[0]) if words else None
         if found is None:
-            raise click.UsageError(f"mldb has no command {words[0]}")
+            raise UsageError(f"mldb has no command {words[:1]}")
         command, words = found, words[1:]
-        context = click.Context(command, info_name=command.name, parent=context)
-    command.make_context(command.name, list(words), parent=context)
+    command.make_context(command.name, list(words))
+
+
+@pytest.mark.parametrize(
+    "words", [["there"], ["apply"], ["apply", "lab", "--restrt"], ["lab", "upp"], ["restore", "lab"]]
+)
+def test_what_mldb_would_refuse_is_no_command(words: list[str]) -> None:
+    with pytest.raises(UsageError):
+        parsed(words)
 
 
 @pytest.mark.parametrize(("file", "command"), MLDB_COMMANDS, ids=[f"{one}: {two}" for one, two in MLDB_COMMANDS])
@@ -149,7 +168,8 @@ def test_a_command_of_mldb_is_one_with_all_that_it_asks_for(file: str, command: 
     for end in range(len(words), 0, -1):
         try:
             parsed(words[:end])
-        except click.UsageError:
+        except UsageError:
+            assert not words[end - 1].startswith("-"), f"{file}: mldb {command}"
             continue
         break
     else:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mltrading_db.cli import connect, inputs, making, pages, plans, show
-from mltrading_db.cli.environment import RefusedError
+from mltrading_db.cli.environment import RefusedError, program
 from mltrading_db.cli.events import HIDDEN, Change, Recap
 from mltrading_db.cli.session import Session, confirm, provenance, session
 
@@ -81,12 +81,13 @@ def plan(wanted: Wanted, *, as_json: bool, verbosity: int) -> int:
         path = wanted.plan or made.record.folder / "plan.json"
         plans.write(path, found)
         contexts = {host: (state.get("server") or {}).get("contexts", {}) for host, state in states.items()}
-        takes = plans.taken_up(steps, contexts, primary(made), waiting(made))
+        allowed_by = f"{program()} apply {wanted.env} --restart"
+        takes = plans.taken_up(steps, contexts, primary(made), waiting(made), allowed_by)
         seen = seen_of(made, states, wanted.tags)
         if not as_json:
             show.say(made.console, show.page(pages.page(steps, takes, seen)))
             made.console.print(
-                f"Saved. To do this and nothing else: mldb apply {wanted.env} --plan {path}", soft_wrap=True
+                f"Saved. To do this and nothing else: {program()} apply {wanted.env} --plan {path}", soft_wrap=True
             )
         risky = [{"kind": kind, "what": line} for kind, line in pages.risks(steps, takes, seen)]
         more = {"plan": str(path), "steps": steps, "taken_up": takes, "risks": risky}
@@ -113,6 +114,7 @@ def seen_of(made: Session, states: dict[str, dict[str, Any]], tags: str) -> page
         servers=made.inventory.groups["postgresql"],
         primary=primary(made),
         copies=not tags or "postgresql_replica" in tags.split(","),
+        whole=not tags,
     )
 
 

@@ -84,7 +84,7 @@ def project_of(start: Path) -> Path:
     for folder in (start, *start.parents, *Path(__file__).resolve().parents):
         if (folder / "playbooks/site.yml").is_file() and (folder / "inventories").is_dir():
             return folder
-    raise RefusedError([f"{start} is in no checkout of mltrading-db: change to one, and run mldb there."])
+    raise RefusedError([f"{start} is in no checkout of mltrading-db: change to one first."])
 
 
 def program(name: str = "mldb") -> str:
@@ -109,7 +109,9 @@ def find(name: str, start: Path | None = None) -> Environment:
     project = project_of(start or Path.cwd())
     known = names(project)
     if name not in known:
-        raise RefusedError([f"{name!r} is no environment: there are {', '.join(known)}. mldb init makes another."])
+        raise RefusedError(
+            [f"{name!r} is no environment: there are {', '.join(known)}. {program()} init {name} makes it."]
+        )
     return Environment(name, project)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import typer
 import yaml
 
-from mltrading_db.cli.environment import DONE, NAME, Environment, RefusedError, make_private, names, project_of
+from mltrading_db.cli.environment import DONE, NAME, Environment, RefusedError, make_private, names, program, project_of
 from mltrading_db.cli.inputs import checked
 from mltrading_db.cli.inventory import encrypted, places
 from mltrading_db.cli.rules import network
@@ -273,6 +273,6 @@ def init(name: str, answers: Answers, *, as_json: bool = False) -> int:
     typer.echo(
         f"inventories/{name} is made, with a vault of its own. Its password is in {password}:\n"
         f"keep a copy elsewhere, as without it no backup can be read.\n"
-        f"Next: mldb plan {name}, and then mldb apply {name}."
+        f"Next: {program()} plan {name}, and then {program()} apply {name}."
     )
     return DONE

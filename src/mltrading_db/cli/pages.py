@@ -29,6 +29,8 @@ class Seen:
     primary: str = ""
     # Whether this run has a part in standbys at all.
     copies: bool = True
+    # Whether it is a run of all roles, which alone makes all of a new host.
+    whole: bool = True
 
     def new(self, host: str) -> bool:
         """Whether a host was never provisioned."""
@@ -124,12 +126,12 @@ def risks(steps: list[Step], takes: list[str], seen: Seen) -> list[tuple[str, st
 
 def new_host(host: str, steps: list[Step], seen: Seen) -> Iterator[str]:
     """What becomes of a new host, in a few lines; of its files no more than how many."""
-    made = seen.makings.get(host, Making())
+    made = seen.makings.get(host, Making()) if seen.whole else Making()
     yield f"  {host}"
     if host == seen.primary:
         yield from (f"    database {name}, of {owner}" for name, owner in made.databases.items() if name != "postgres")
         yield from (f"    role {name}: {words}" for name, words in made.roles.items())
-    elif host in seen.servers:
+    elif host in seen.servers and seen.copies:
         yield f"    a standby: databases and roles are those of {seen.primary}"
     if made.pooled:
         yield f"    a pooler, of {', '.join(made.pooled)}"

@@ -99,12 +99,17 @@ def shrinks(steps_made: list[Step], host: str) -> bool:
 
 
 def taken_up(
-    steps_made: list[Step], contexts: dict[str, dict[str, str]], primary: str, waiting: Collection[str] = ()
+    steps_made: list[Step],
+    contexts: dict[str, dict[str, str]],
+    primary: str,
+    waiting: Collection[str] = (),
+    allowed_by: str = "",
 ) -> list[str]:
     """What the servers do to take their settings up, in the order in which it is done; pg_settings.context says what.
 
     A restart goes over the standbys first and the primary last; a standby that gets less of what it must have no less
-    of than its primary goes after it (roles/postgresql/tasks/restart.yml). `waiting` are those that are not restarted.
+    of than its primary goes after it (roles/postgresql/tasks/restart.yml). `waiting` are those that are not restarted
+    unless `allowed_by` is run.
     """
     by_host: dict[str, set[str]] = {}
     for step in steps_made:
@@ -117,7 +122,7 @@ def taken_up(
         if not known:
             lines.append(f"{host}: starts, with the settings as they are then")
         elif restart and host in waiting:
-            lines.append(f"{host}: reload; {', '.join(restart)} waits for mldb apply --restart")
+            lines.append(f"{host}: reload; {', '.join(restart)} waits for {allowed_by}")
         elif restart:
             lines.append(f"{host}: restart, for {', '.join(restart)}")
         else:

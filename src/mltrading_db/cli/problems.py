@@ -127,8 +127,9 @@ def subject(name: str, place: Place, project: Path) -> str:
 
 
 def plain(text: str, host: str) -> str:
-    """A sentence without the host at its beginning, which the line ends with."""
-    return re.sub(rf"\A{re.escape(host)}(: | )", "", " ".join(text.split()))
+    """A sentence without the host at its beginning, which the line ends with: many hosts say the same."""
+    said = re.sub(rf"\A{re.escape(host)}: ", "", " ".join(text.split()))
+    return re.sub(rf"\A{re.escape(host)} ", "it ", said)
 
 
 def refused(task: dict[str, Any], walk: Walk, place: Place) -> Iterator[str]:

@@ -38,7 +38,7 @@ BUILD = {"action": "create", "kind": "index", "name": "public.i", "locks": ["SHA
 
 RISKS: dict[str, tuple[dict[str, Any] | None, list[str], list[tuple[str, str]]]] = {
     "a file": (step("files"), [], []),
-    "a setting that waits": (None, ["db1: reload; max_connections waits for mldb apply --restart"], []),
+    "a setting that waits": (None, ["db1: reload; max_connections waits for mldb apply lab --restart"], []),
     "a restart": (
         None,
         ["db2: restart, for max_connections", "db1: reload, for work_mem"],
@@ -189,6 +189,12 @@ def test_a_new_host_is_said_by_what_it_gets_and_not_by_the_lines_of_its_files() 
         "    job dump, 1 2 * * *",
         "    in 40 steps or more: files 40",
     ]
+
+
+def test_a_new_host_gets_no_more_than_the_roles_that_are_run() -> None:
+    made = Making({"mltrading": "mltrading_owner"}, {"analyst": "may log in"}, {"dump": "1 2 * * *"})
+    seen = replace(SEEN, states={"db1": BLANK}, makings={"db1": made}, whole=False, copies=False)
+    assert pages.page([step("files")], [], seen)[-2:] == ["  db1", "    in 1 steps or more: files 1"]
 
 
 @pytest.mark.parametrize(

@@ -109,8 +109,8 @@ def test_who_is_restarted_first_follows_from_what_a_standby_must_have(before: in
 
 def test_a_restart_that_is_not_allowed_is_said_to_wait(plan: plans.Plan) -> None:
     contexts = {host: {"work_mem": "user", "max_connections": "postmaster"} for host in ("db1", "db2")}
-    lines = plans.taken_up(plan.steps, contexts, "db1", {"db1", "db2"})
-    assert lines[0] == "db2: reload; max_connections waits for mldb apply --restart"
+    lines = plans.taken_up(plan.steps, contexts, "db1", {"db1", "db2"}, "mldb apply lab --restart")
+    assert lines[0] == "db2: reload; max_connections waits for mldb apply lab --restart"
 
 
 def test_a_setting_that_needs_no_restart_takes_a_reload(plan: plans.Plan) -> None:
