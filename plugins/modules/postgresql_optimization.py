@@ -403,6 +403,8 @@ notes:
   - The index of an exclusion constraint is built again only where O(concurrently) is off, as the server does it in no
     other way.
   - Expressions that use a table's whole row as a value cannot be compared and are refused.
+  - Names are measured in the database's encoding, and a text that it does not have is refused. In a database in
+    C(SQL_ASCII) what is declared is meant in UTF-8, and bytes that are none are shown as numbers.
   - Event triggers see the temporary twins by which definitions are compared. Where one refuses a twin, as by a rule
     that each table has a primary key, it is made in another way. Where each way is refused, so is the declaration,
     with the name of the trigger, whose function has to let pass what is in the schema C(pg_temp).

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 try:
@@ -19,6 +19,7 @@ try:
 except ImportError as error:  # reported by the module: the controller needs no psycopg2
     MISSING = error
 
+from .encoding import RAW, Encoding
 from .errors import CONNECTION_FAILURE, RefusedError, ServerError, server_error
 
 # The other files compose statements with these, and import no driver.
@@ -71,6 +72,7 @@ class Server:
     pid: int
     data_directory: str | None
     deadlock_timeout: float
+    encoding: Encoding = field(default_factory=Encoding)
 
 
 class Session:
@@ -90,7 +92,7 @@ class Session:
         self.queries += 1
         cursor = self.connection.cursor()
         try:
-            cursor.execute(query, values)
+            cursor.execute(self._sent(query), values)
         except psycopg2.Error as error:
             failure = server_error(error, self.render(query))
             if failure.sqlstate is None and self.connection.closed:
@@ -112,12 +114,20 @@ class Session:
         """Run a statement."""
         self._cursor(self.reworded(self.render(query)) if self.reworded else query, None).close()
 
+    def _sent(self, query: Any) -> Any:
+        """Return a statement for the connection: the driver takes identifiers for UTF-8, whatever it speaks."""
+        if isinstance(query, str) or self.connection.encoding != "LATIN1":
+            return query
+        if isinstance(query, sql.Identifier):
+            return sql.SQL(".".join('"' + part.replace('"', '""') + '"' for part in query.strings))
+        return Composed([self._sent(part) for part in query.seq]) if isinstance(query, Composed) else query
+
     def render(self, query: Any) -> str:
         """Return a statement as the text that the server gets."""
         if isinstance(query, str):
             return query
         try:
-            return str(query.as_string(self.connection))
+            return str(self._sent(query).as_string(self.connection))
         except psycopg2.Error:
             return repr(query)
 
@@ -169,7 +179,10 @@ class Session:
 
 def _open(parameters: Mapping[str, Any]) -> Session:
     try:
-        return Session(psycopg2.connect(**parameters), parameters)
+        connection = psycopg2.connect(**parameters)
+        if connection.get_parameter_status("server_encoding") == RAW:
+            connection.set_client_encoding("LATIN1")
+        return Session(connection, parameters)
     except psycopg2.Error as error:
         raise server_error(error, None) from error
 
@@ -252,13 +265,19 @@ def connect(
         if facts["standby"]:
             raise RefusedError("the server is a standby: connect to the primary")
         _refuse_transaction_pooling(session, facts["pid"])
+        encoding = Encoding(session.connection.get_parameter_status("server_encoding") or "UTF8")
+        search_path, session_settings = (
+            encoding.inward(list(search_path)),
+            encoding.inward(dict(session_settings or {})),
+        )
+        session_role = encoding.inward(session_role)
         path = ", ".join(f'"{name}"' for name in (item.replace('"', '""') for item in search_path))
-        settings = {**SETTINGS, "search_path": f"{path}, pg_temp" if path else "pg_temp", **(session_settings or {})}
+        settings = {**SETTINGS, "search_path": f"{path}, pg_temp" if path else "pg_temp", **session_settings}
         if number >= 170000:  # noqa: PLR2004 - the release that brought it
             settings["transaction_timeout"] = "0"
         with session.transaction("SET LOCAL statement_timeout = 0"):
             session.settings(settings)
-        session.own = _own(facts["formats"], session_settings or ())
+        session.own = _own(facts["formats"], session_settings)
         if session_role:
             session.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(session_role)))
         session.server = Server(
@@ -270,6 +289,7 @@ def connect(
             pid=facts["pid"],
             data_directory=facts["data_directory"],
             deadlock_timeout=facts["deadlock_timeout"],
+            encoding=encoding,
         )
     except BaseException:
         session.close()

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from . import sqltext
+from .encoding import Encoding
 from .model import (
     ColumnStatistics,
     Declaration,
@@ -56,10 +57,10 @@ def _title(kind: str, raw: Raw) -> str:
     return f"{kind} {display(*parts)}"
 
 
-def _index(raw: Raw, problems: list[Problem], view: Raw | None = None) -> Index:
+def _index(raw: Raw, problems: list[Problem], encoding: Encoding, view: Raw | None = None) -> Index:
     schema = (raw.get("schema") or "public") if view is None else view.get("schema") or "public"
     table = raw.get("table") if view is None else view.get("name")
-    reader = Reader(_title("index", {**raw, "schema": schema}), problems)
+    reader = Reader(_title("index", {**raw, "schema": schema}), problems, encoding)
     present = raw.get("state") != "absent"
     columns = raw.get("columns") or []
     if present and not columns:
@@ -86,9 +87,9 @@ def _index(raw: Raw, problems: list[Problem], view: Raw | None = None) -> Index:
     return index
 
 
-def _view(raw: Raw, problems: list[Problem]) -> MaterializedView:
+def _view(raw: Raw, problems: list[Problem], encoding: Encoding) -> MaterializedView:
     schema = raw.get("schema") or "public"
-    reader = Reader(_title("materialized view", {**raw, "schema": schema}), problems)
+    reader = Reader(_title("materialized view", {**raw, "schema": schema}), problems, encoding)
     present = raw.get("state") != "absent"
     refresh = raw.get("refresh") or {}
     if not isinstance(refresh, Mapping):
@@ -100,7 +101,7 @@ def _view(raw: Raw, problems: list[Problem]) -> MaterializedView:
     view = MaterializedView(
         name=Name(reader.identifier(schema, "schema"), reader.identifier(raw.get("name"), "name")),
         query="" if query is None else reader.sql(sqltext.without_end(query), "query"),
-        indexes=tuple(_index(index, problems, view=raw) for index in raw.get("indexes") or []),
+        indexes=tuple(_index(index, problems, encoding, view=raw) for index in raw.get("indexes") or []),
         policy=reader.choice(refresh.get("policy"), "refresh policy", ("plain", "concurrently")) or "plain",
         populate=raw.get("populate") is not False,
         storage_parameters=reader.parameters(raw.get("storage_parameters")),
@@ -113,9 +114,9 @@ def _view(raw: Raw, problems: list[Problem]) -> MaterializedView:
     return view
 
 
-def _statistics(raw: Raw, problems: list[Problem]) -> Statistics:
+def _statistics(raw: Raw, problems: list[Problem], encoding: Encoding) -> Statistics:
     schema = raw.get("schema") or "public"
-    reader = Reader(_title("statistics", {**raw, "schema": schema}), problems)
+    reader = Reader(_title("statistics", {**raw, "schema": schema}), problems, encoding)
     schema = reader.identifier(schema, "schema")
     statistics = Statistics(
         name=Name(schema, reader.identifier(raw.get("name"), "name")),
@@ -134,9 +135,9 @@ def _statistics(raw: Raw, problems: list[Problem]) -> Statistics:
     return statistics
 
 
-def _column_statistics(raw: Raw, problems: list[Problem]) -> ColumnStatistics:
+def _column_statistics(raw: Raw, problems: list[Problem], encoding: Encoding) -> ColumnStatistics:
     schema = raw.get("schema") or "public"
-    reader = Reader(_title("column", {"schema": schema, "name": raw.get("table")}), problems)
+    reader = Reader(_title("column", {"schema": schema, "name": raw.get("table")}), problems, encoding)
     return ColumnStatistics(
         table=Name(reader.identifier(schema, "schema"), reader.identifier(raw.get("table"), "table")),
         column=reader.identifier(raw.get("column"), "column"),
@@ -144,9 +145,9 @@ def _column_statistics(raw: Raw, problems: list[Problem]) -> ColumnStatistics:
     )
 
 
-def _table_parameters(raw: Raw, problems: list[Problem]) -> TableParameters:
+def _table_parameters(raw: Raw, problems: list[Problem], encoding: Encoding) -> TableParameters:
     schema = raw.get("schema") or "public"
-    reader = Reader(_title("table", {"schema": schema, "name": raw.get("table")}), problems)
+    reader = Reader(_title("table", {"schema": schema, "name": raw.get("table")}), problems, encoding)
     return TableParameters(
         table=Name(reader.identifier(schema, "schema"), reader.identifier(raw.get("table"), "table")),
         parameters=reader.parameters(raw.get("parameters")),
@@ -209,7 +210,7 @@ def _sound(declaration: Declaration, unsound: set[int]) -> Declaration:
     )
 
 
-def parse(params: Raw) -> tuple[Declaration, list[Problem]]:
+def parse(params: Raw, encoding: Encoding | None = None) -> tuple[Declaration, list[Problem]]:
     """Return the declaration and everything that is wrong with it as far as no server is needed.
 
     Where something is wrong, the declaration has only the objects that are sound, so that the server can be asked about
@@ -217,15 +218,16 @@ def parse(params: Raw) -> tuple[Declaration, list[Problem]]:
 
     Args:
         params: the module's parameters; the lists may be None.
+        encoding: of the database; before it is known, UTF-8.
     """
     problems: list[Problem] = []
     unsound: set[int] = set()
 
-    def read(make: Callable[[Raw, list[Problem]], Any], option: str) -> tuple[Any, ...]:
+    def read(make: Callable[[Raw, list[Problem], Encoding], Any], option: str) -> tuple[Any, ...]:
         items = []
         for raw in params.get(option) or []:
             before = len(problems)
-            items.append(make(raw, problems))
+            items.append(make(raw, problems, encoding or Encoding()))
             if len(problems) > before:
                 unsound.add(id(items[-1]))
         return tuple(items)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from . import sqltext
+from .encoding import Encoding
 from .model import Problem, display
 from .naming import LIMIT, MARK, PENDING
 
@@ -15,33 +16,44 @@ _TARGETS = range(-1, 10001)
 class Reader:
     """Reads raw values of one object and collects what is wrong with them."""
 
-    def __init__(self, title: str, problems: list[Problem]) -> None:
-        """Collect into `problems` under the name `title`."""
+    def __init__(self, title: str, problems: list[Problem], encoding: Encoding) -> None:
+        """Collect into `problems` under the name `title` what is wrong in a database of an encoding."""
         self.title = title
         self.problems = problems
+        self.encoding = encoding
 
     def refuse(self, problem: str) -> None:
         """Add one problem."""
         self.problems.append(Problem(self.title, problem))
+
+    def _unfit(self, text: str) -> str | None:
+        """Return why a text cannot reach the server, or not stay in the database."""
+        if why := sqltext.unfit(text):
+            return why
+        lacking = self.encoding.lacks(text)
+        if lacking is None:
+            return None
+        character = f"the character {lacking} (U+{ord(lacking):04X})"
+        return f"has {character}, which {self.encoding.name}, the encoding of the database, does not have"
 
     def identifier(self, value: Any, what: str) -> str:
         """Return a name as the catalog can hold it."""
         if not isinstance(value, str):
             self.refuse(f"{what} is {value!r} and not a text: quote it in YAML")
             return ""
-        if why := "is empty" if not value else sqltext.unfit(value):
+        if why := "is empty" if not value else self._unfit(value):
             self.refuse(f"{what} {why}")
-        elif (size := len(value.encode(errors="surrogatepass"))) > LIMIT:
+        elif (size := self.encoding.size(value)) > LIMIT:
             self.refuse(f"{what} {display(value)} has {size} bytes, PostgreSQL keeps {LIMIT}")
         return value
 
     def sql(self, value: Any, what: str) -> str:
         """Return a piece of SQL that is one closed piece."""
         text = value if isinstance(value, str) else ""
-        flaw = sqltext.flaw(text) if isinstance(value, str) else f"is {value!r} and not a text"
+        flaw = sqltext.flaw(text) or self._unfit(text) if isinstance(value, str) else f"is {value!r} and not a text"
         if flaw:
             self.refuse(f"{what} {flaw}")
-        return text.strip()
+        return text.strip(sqltext.SPACE)
 
     def qualified(self, value: Any, what: str) -> tuple[str, ...]:
         """Return one identifier, or schema and identifier given as a list of two."""
@@ -65,7 +77,7 @@ class Reader:
             if isinstance(item, (list, dict)):
                 self.refuse(f"{what} {name} is not a single value")
             text = parameter_text(item)
-            if text is not None and (why := sqltext.unfit(text)):
+            if text is not None and (why := self._unfit(text)):
                 self.refuse(f"{what} {name} {why}")
             found.append((name, text))
         return tuple(sorted(found))
@@ -83,9 +95,9 @@ class Reader:
         if value is None:
             return None
         sign = next((sign for sign in (MARK, PENDING) if sign in value), None)
-        if why := sqltext.unfit(value) or (f"contains the mark {sign!r}" if sign else None):
+        if why := self._unfit(value) or (f"contains the mark {sign!r}" if sign else None):
             self.refuse(f"comment {why}")
-        return str(value).strip()
+        return str(value).strip(sqltext.SPACE)
 
     def choice(self, value: Any, what: str, allowed: Iterable[str]) -> str | None:
         """Return one of the allowed words, in lower case."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from . import apply, blockers, declaration, lock, space
 from .action import Action, Policy
 from .connection import Row, Server, Session, connect
+from .encoding import Encoding
 from .errors import OptimizationError, RefusedError
 from .look import look
 from .model import Declaration, Problem
@@ -69,6 +71,20 @@ class Report:
         self.undeclared: list[str] = []
         self.changed = False
         self.queries = 0
+        self.encoding = Encoding()
+
+    def connected(self, server: Server) -> None:
+        """Take over what the connection found."""
+        self.server, self.encoding = server, server.encoding
+
+    @contextmanager
+    def worded(self) -> Iterator[None]:
+        """Have an error of the block say for a person what it says of the database."""
+        try:
+            yield
+        except OptimizationError as error:
+            error.message = self.encoding.outward(error.message)
+            raise
 
     def plan(self, session: Session, made: Plan) -> None:
         """Take over a plan."""
@@ -80,7 +96,7 @@ class Report:
     def result(self, error: OptimizationError | None = None) -> dict[str, Any]:
         """Return the result as the module returns it."""
         facts = error.facts if error is not None else {}
-        return {
+        result = {
             "changed": self.changed,
             "actions": self.actions,
             "warnings": self.warnings,
@@ -94,6 +110,7 @@ class Report:
             "role": self.server.role if self.server else None,
             "query_count": self.queries,
         }
+        return dict(self.encoding.outward(result))
 
 
 def action_result(session: Session, action: Action) -> dict[str, Any]:
@@ -221,17 +238,25 @@ def run(request: Request, report: Report) -> None:
         if offline:
             raise refusal([*offline, Problem("connection", error.message)]) from error
         raise
-    report.server = session.server
+    report.connected(session.server)
     try:
-        made = _decide(session, wanted, offline, request, report)
-        report.changed = bool(made.actions)
-        if request.check or not made.actions:
-            return
-        report.changed = False
-        lock.take_within(session, request.lock_wait)
-        made = _decide(session, wanted, offline, request, report)
-        _apply(session, made, request, report)
-        _verify(session, wanted, request.patience)
+        with report.worded():
+            _run(session, request, report, wanted, offline)
     finally:
         report.queries = session.queries
         session.close()
+
+
+def _run(session: Session, request: Request, report: Report, wanted: Declaration, offline: list[Problem]) -> None:
+    encoding = session.server.encoding
+    if encoding != Encoding():
+        wanted, offline = declaration.parse(encoding.inward(request.params), encoding)
+    made = _decide(session, wanted, offline, request, report)
+    report.changed = bool(made.actions)
+    if request.check or not made.actions:
+        return
+    report.changed = False
+    lock.take_within(session, request.lock_wait)
+    made = _decide(session, wanted, offline, request, report)
+    _apply(session, made, request, report)
+    _verify(session, wanted, request.patience)

@@ -25,6 +25,8 @@ TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+# What the server takes for space: others have it in bytes of their letters.
+SPACE = " \t\n\r\f\v"
 # A string behind an escape string, on another line, is a part of it and has its backslashes.
 _CONTINUED = re.compile(r"(?:\s|--[^\n\r]*)*'")
 _PAIRS = {")": "(", "]": "["}
@@ -97,12 +99,12 @@ def _has_content(text: str) -> bool:
     """Tell whether anything but space and closed comments is there."""
     position = 0
     while match := TOKEN.search(text, position):
-        if text[position : match.start()].strip() or not (match["line"] or match["block"]):
+        if text[position : match.start()].strip(SPACE) or not (match["line"] or match["block"]):
             return True
         position = skip(text, match)
         if position < 0:
             return True
-    return bool(text[position:].strip())
+    return bool(text[position:].strip(SPACE))
 
 
 def without_end(text: str) -> str:
@@ -110,11 +112,11 @@ def without_end(text: str) -> str:
     position = 0
     while match := TOKEN.search(text, position):
         if match["semicolon"] and not _has_content(text[match.start() :].replace(";", " ")):
-            return text[: match.start()].strip()
+            return text[: match.start()].strip(SPACE)
         position = skip(text, match)
         if position < 0:
             break
-    return text.strip()
+    return text.strip(SPACE)
 
 
 def closed(text: str) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .. import apply, blockers, lock
 from ..action import ACCESS_EXCLUSIVE, Action, Lock, Policy, Step
 from ..connection import Session, connect
 from ..errors import OptimizationError, ServerError
-from ..model import Problem
+from ..model import Name, Problem
 from ..plan import Plan
 from ..run import Report, Request, check_space, refusal
 from ..savepoint import NOT_A_REFUSAL
@@ -39,7 +39,8 @@ class Result:
         result.pop("undeclared")
         for action in result["actions"]:
             action.setdefault("stall_seconds", None)
-        more = {"partitioned": self.partitioned, "cut": self.cut, "history": self.history}
+        history = self.report.encoding.outward(self.history)
+        more = {"partitioned": self.partitioned, "cut": self.cut, "history": history}
         return {**result, **more, "write_stall_seconds": self.stall}
 
 
@@ -199,18 +200,25 @@ def run(request: Request, wanted: Wanted, result: Result) -> None:
         session_settings=request.session_settings,
     )
     report = result.report
-    report.server = session.server
+    report.connected(session.server)
+    inward = session.server.encoding.inward
+    wanted = replace(wanted, table=Name(*map(inward, wanted.table)), column=inward(wanted.column))
     try:
-        made = _decide(session, wanted, request, result)
-        report.changed = bool(made.actions)
-        if request.check or not made.actions:
-            return
-        report.changed = False
-        lock.take_within(session, request.lock_wait)
-        made = _decide(session, wanted, request, result)
-        _warn_of_blockers(session, made, wanted, result)
-        _apply(session, made, wanted, request, result)
-        _verify(session, wanted, result)
+        with report.worded():
+            _run(session, wanted, request, result)
     finally:
         report.queries = session.queries
         session.close()
+
+
+def _run(session: Session, wanted: Wanted, request: Request, result: Result) -> None:
+    made = _decide(session, wanted, request, result)
+    result.report.changed = bool(made.actions)
+    if request.check or not made.actions:
+        return
+    result.report.changed = False
+    lock.take_within(session, request.lock_wait)
+    made = _decide(session, wanted, request, result)
+    _warn_of_blockers(session, made, wanted, result)
+    _apply(session, made, wanted, request, result)
+    _verify(session, wanted, result)
