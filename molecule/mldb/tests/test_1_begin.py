@@ -60,6 +60,9 @@ def test_a_plan_says_what_would_be_done_and_does_nothing() -> None:
     plan = answer("plan", "--out", str(EPHEMERAL / "plan.json"))
     assert {step["host"] for step in plan["steps"]} == {node.name for node in NODES}
     assert {"packages", "files", "jobs"} <= {step["kind"] for step in plan["steps"]}
+    assert [one["kind"] for one in plan["risks"] if one["what"].startswith(f"{DB2.name}: all data of {DB1.name}")] == [
+        "copy"
+    ]
     for node in NODES:
         assert node.run("test -e /etc/mltrading-db -o -e /var/log/mltrading-db").returncode == 1
         assert "postgresql-" not in node.do("dpkg-query --show --showformat='${Package}\\n'")

@@ -1,11 +1,10 @@
-"""What an inventory says, read by Ansible's own code. The only file that imports it.
+"""What an inventory says, read by Ansible's own code. This file and vaults.py alone import it.
 
 Values are templated as far as the controller can: what needs a host's facts, or would make a password, is left open.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,7 +18,6 @@ from ansible.errors import AnsibleError
 from ansible.inventory.manager import InventoryManager
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.parsing.dataloader import DataLoader
-from ansible.parsing.vault import FileVaultSecret, VaultLib, VaultSecret
 from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 from ansible.vars.hostvars import HostVars
@@ -27,12 +25,12 @@ from ansible.vars.manager import VariableManager
 
 from mltrading_db.cli.environment import Environment, RefusedError
 from mltrading_db.cli.masks import secrets_of
+from mltrading_db.cli.vaults import have_opened, is_encrypted, is_open, vault_secrets
 
 # Asked for on the hosts, or made on first use: nothing to be settled here.
 OPEN = re.compile(r"ansible_facts|ansible_play_hosts|inventory_hostname")
 MADE_ON_FIRST_USE = re.compile(r"lookup\(\s*'ansible\.builtin\.password'")
 READ = {"", ".yml", ".yaml", ".json"}  # the endings of the files of variables that Ansible reads
-VAULT_HEADER = "$ANSIBLE_VAULT"
 
 # Before the first template: it finds the collections' lookups and filters.
 init_plugin_loader([])
@@ -170,16 +168,6 @@ def templates_of(path: Path) -> Any:
     return read_templates(path.resolve())
 
 
-def vault_secrets(environment: Environment) -> list[tuple[str, Any]]:
-    """What vaults are opened with: the file that ANSIBLE_VAULT_PASSWORD_FILE names, else that of `mldb init`."""
-    path = Path(os.environ.get("ANSIBLE_VAULT_PASSWORD_FILE") or environment.vault_password_file)
-    if not path.exists():
-        return []
-    secret = FileVaultSecret(filename=str(path), loader=DataLoader())
-    secret.load()
-    return [("default", secret)]
-
-
 def variable_files(folder: Path) -> Iterator[tuple[str, Path]]:
     """The files of variables below an inventory that Ansible reads, each with the group or host that it is of."""
     found = [path for place in ("group_vars", "host_vars") for path in folder.glob(f"{place}/**/*") if path.is_file()]
@@ -198,6 +186,11 @@ def written(environment: Environment, loader: Any) -> tuple[list[Said], list[str
         except AnsibleError as error:
             reason = "it is encrypted, and no password opens it" if is_encrypted(path) else " ".join(str(error).split())
             unreadable.append(f"{path.relative_to(environment.project)}: {reason}")
+            continue
+        sealed = [] if not isinstance(found, dict) else [name for name, value in found.items() if not is_open(value)]
+        if sealed:
+            names = ", ".join(map(str, sealed))
+            unreadable.append(f"{path.relative_to(environment.project)}: {names}: encrypted, and no password opens it")
             continue
         if not isinstance(found, dict):
             unreadable.append(f"{path.relative_to(environment.project)}: it holds no variables")
@@ -254,11 +247,6 @@ def places(environment: Environment) -> dict[str, tuple[str, str]]:
     }
 
 
-def is_encrypted(path: Path) -> bool:
-    """Whether a file is a vault."""
-    return path.read_text(encoding="utf-8", errors="replace").startswith(VAULT_HEADER)
-
-
 def load(environment: Environment) -> Inventory:
     """Read an inventory.
 
@@ -266,7 +254,9 @@ def load(environment: Environment) -> Inventory:
         RefusedError: Ansible cannot read it, with every file that it is about.
     """
     loader = DataLoader()
-    loader.set_vault_secrets(vault_secrets(environment))
+    secrets = vault_secrets(environment)
+    loader.set_vault_secrets(secrets)
+    have_opened(secrets)
     said, unreadable = written(environment, loader)
     if unreadable:
         way_out = (
@@ -285,12 +275,6 @@ def load(environment: Environment) -> Inventory:
     for host in hosts:
         inventory.settle_passwords(host)
     return inventory
-
-
-def encrypted(text: str, password: str) -> str:
-    """A text as `ansible-vault encrypt` would have it."""
-    vault = VaultLib([("default", VaultSecret(password.encode()))])
-    return str(vault.encrypt(text.encode()).decode())
 
 
 def problem_with(name: str, option: dict[str, Any], value: Any) -> str:

@@ -21,8 +21,9 @@ import yaml
 
 from mltrading_db.cli.environment import DONE, NAME, Environment, RefusedError, make_private, names, program, project_of
 from mltrading_db.cli.inputs import checked
-from mltrading_db.cli.inventory import encrypted, places
+from mltrading_db.cli.inventory import places
 from mltrading_db.cli.rules import network
+from mltrading_db.cli.vaults import encrypted
 
 EXAMPLE = "production"
 HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 import yaml
@@ -14,6 +15,7 @@ import yaml
 from mltrading_db.cli import inputs
 from mltrading_db.cli.environment import Environment, RefusedError
 from mltrading_db.cli.inventory import load
+from mltrading_db.cli.vaults import encrypted
 
 Change = Callable[[str, str], None]
 
@@ -241,6 +243,32 @@ def test_a_file_that_cannot_be_read_is_named(environment: Environment, put: Chan
     with pytest.raises(RefusedError, match=says) as refused:
         load(environment)
     assert "inventories/trial/group_vars/all/zz.yml" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("secret", "says"),
+    [
+        pytest.param("a-Long-Enough-Password-01", "", id="a good one"),
+        pytest.param("short", "20 characters or more", id="a short one"),
+        pytest.param("pässword-of-Enough-Length", "plain ASCII", id="one beyond ASCII"),
+    ],
+)
+def test_a_single_value_that_is_encrypted_is_judged_and_hidden_as_any(
+    environment: Environment, put: Change, secret: str, says: str
+) -> None:
+    password = environment.vault_password_file.read_text().strip()
+    put("all/zz.yml", f"monitor_password: !vault |\n{indent(encrypted(secret, password), '  ')}\n")
+    inventory, lines = inputs.checked(environment)
+    assert bool(lines) == bool(says)
+    assert not says or any(says in line for line in lines)
+    assert not any(secret in line for line in lines)
+    assert secret in inventory.secrets()
+
+
+def test_a_single_value_of_another_password_is_named(environment: Environment, put: Change) -> None:
+    put("all/zz.yml", f"monitor_password: !vault |\n{indent(encrypted('a' * 20, 'another'), '  ')}\n")
+    with pytest.raises(RefusedError, match=r"zz\.yml: monitor_password: encrypted, and no password opens it"):
+        load(environment)
 
 
 def test_a_vault_without_its_password_says_where_it_is_looked_for(environment: Environment) -> None:

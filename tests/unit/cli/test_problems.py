@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -182,6 +183,21 @@ def test_what_a_role_refuses_is_refused_before_anything_runs(
     assert [line for line in lines if all(part in line for part in says)], lines
     assert not [line for line in lines if "\n" in line or "cannot be worked out" in line], lines
     assert not [line for line in lines if NO_ASCII in line or "two-lines" in line or PASSWORD in line], lines
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        pytest.param("pgbouncer_auth_password", 'a-quote-"-within-20-letters', id="a quote for the pooler"),
+        pytest.param("mltrading_rw_password", "a-brace-{{-within-20-letters'", id="braces and a quote"),
+        pytest.param("monitor_password", "a-colon-:-a-backslash-\\-and-more", id="a colon and a backslash"),
+    ],
+)
+def test_a_password_of_plain_ascii_is_taken_whatever_its_signs(
+    environment: Environment, put: Change, name: str, value: str
+) -> None:
+    put("all/zz.yml", f"{name}: !unsafe {json.dumps(value)}\n")
+    assert said_about(environment) == []
 
 
 def test_a_problem_is_said_once_though_several_roles_need_the_variable(environment: Environment, put: Change) -> None:
