@@ -403,6 +403,11 @@ notes:
   - The index of an exclusion constraint is built again only where O(concurrently) is off, as the server does it in no
     other way.
   - Expressions that use a table's whole row as a value cannot be compared and are refused.
+  - Refused are also what no twin shows. That is a partition that belongs to another role, a function that the owner of
+    the table may not execute, a materialized view with the name of a type, statistics of a virtual generated column.
+  - A function in an expression or a query is best written with schemas in its body, or has a search path of its own.
+    From PostgreSQL 17 on indexes are built and views are filled with C(pg_catalog) and C(pg_temp) alone, whatever
+    O(search_path) says. A run that fails at it names the function.
   - Names are measured in the database's encoding, and a text that it does not have is refused. In a database in
     C(SQL_ASCII) what is declared is meant in UTF-8, and bytes that are none are shown as numbers.
   - Event triggers see the temporary twins by which definitions are compared. Where one refuses a twin, as by a rule

@@ -6,6 +6,7 @@ Every step can be cut off at any moment: what it leaves is recognised by the nex
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,8 +46,30 @@ def _milliseconds(seconds: float) -> str:
     return f"{max(1, round(seconds * 1000))}ms"
 
 
-def _failure(step: Step, error: ServerError, rows: list[Row]) -> StepError:
-    message = error.message
+# Undefined function, table, object, column; no such schema.
+_UNDEFINED = {"42883", "42P01", "42704", "42703", "3F000"}
+_FUNCTION = re.compile(r'\bfunction ("[^"]+"|[^\s(]+(?:\([^)]*\))?)')
+
+
+def path_hint(sqlstate: str | None, context: str | None, version: int) -> str:
+    """Return what helps where a function of the user's does not find what it names, or nothing.
+
+    From PostgreSQL 17 on, indexes are built and views are filled with a search path of the server's own.
+    """
+    called = _FUNCTION.findall(context or "")
+    if sqlstate not in _UNDEFINED or not called:
+        return ""
+    name = called[0].strip('"')
+    own = "builds indexes and fills views with the search_path pg_catalog, pg_temp alone"
+    why = f"PostgreSQL {version // 10000} {own}" if version >= 170000 else "it may rely on another search_path"  # noqa: PLR2004
+    return (
+        f"\nHINT: function {name} does not find what it names: {why}. "
+        f"Write the schemas in its body, or ALTER FUNCTION {name} SET search_path = …"
+    )
+
+
+def _failure(session: Session, step: Step, error: ServerError, rows: list[Row]) -> StepError:
+    message = error.message + path_hint(error.sqlstate, error.context, session.server.number)
     if rows:
         message += f"\nIn the way: {blockers.sentence(rows)}"
     return StepError(message, sqlstate=error.sqlstate, statement=error.statement, blockers=rows, step=step.purpose)
@@ -77,10 +100,10 @@ def _in_transaction(session: Session, step: Step, patience: Patience, sleep: Cal
             return
         except ServerError as error:
             if error.sqlstate not in {LOCK_NOT_AVAILABLE, DEADLOCK}:
-                raise _failure(step, error, []) from error
+                raise _failure(session, step, error, []) from error
             rows = blockers.holders(session, step.locks)
             if time.monotonic() >= end:
-                raise _failure(step, error, rows) from error
+                raise _failure(session, step, error, rows) from error
         pause = timeout(attempt) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, not a secret
         sleep(min(pause, max(0.0, end - time.monotonic())))
         attempt += 1
@@ -102,8 +125,8 @@ def _concurrently(session: Session, step: Step, patience: Patience) -> None:
             return
     if watch.gave_up:
         message = f"gave up: it did nothing but wait for other sessions for {patience.build_wait:g} s"
-        failure = ServerError(message, failure.sqlstate, failure.statement)
-    raise _failure(step, failure, watch.blockers if failure.sqlstate in {QUERY_CANCELED, DEADLOCK} else [])
+        failure = ServerError(message, failure.sqlstate, failure.statement, failure.context)
+    raise _failure(session, step, failure, watch.blockers if failure.sqlstate in {QUERY_CANCELED, DEADLOCK} else [])
 
 
 def _skipped(session: Session) -> list[str]:

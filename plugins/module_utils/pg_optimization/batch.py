@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from . import closed_types, reading, sqlbuild, twin_queries
 from .catalog import definition
 from .connection import Session, sql
+from .errors import INSUFFICIENT_PRIVILEGE, ServerError
 from .model import Declaration, Index, MaterializedView, Name, Statistics
 from .savepoint import Failed, undone
 from .state import Found, Relation
@@ -21,6 +22,7 @@ from .twins import (
     Canonical,
     StatisticsDefinition,
     ViewDefinition,
+    closed_functions,
     group,
     parameter_statements,
     table_statement,
@@ -96,6 +98,11 @@ class Batch:
         changes = differing(view.storage_parameters, relation.options)
         self.script += parameter_statements(changes.items(), twin)
 
+    def _ask_for_functions(self, session: Session, item: Index | Statistics, twin: str) -> None:
+        """End the batch where something new needs a function that may not be executed: it is named one by one."""
+        if functions := closed_functions(session, item, twin, self.found):
+            raise Failed(ServerError(f"{item} needs {functions[0]}", INSUFFICIENT_PRIVILEGE, None))
+
     def read(self, session: Session) -> Canonical:
         """Make all twins and read them back."""
         canonical = Canonical()
@@ -104,11 +111,17 @@ class Batch:
         for row in session.rows(twin_queries.TWIN_INDEXES, (_ANY,)) if self.indexes else []:
             index = self.indexes[row["twin"]]
             twin, existing = sql.Identifier("pg_temp", index.table.name), self.found.index_on(index.name, index.table)
-            canonical.indexes[index.name] = reading.index(session, existing, definition(row), twin)
+            read = reading.index(session, existing, definition(row), twin)
+            canonical.indexes[index.name] = read
+            if existing is None or not read.tail_is(existing.definition):
+                self._ask_for_functions(session, index, row["twin"])
         for row in session.rows(twin_queries.TWIN_STATISTICS, (_ANY,)) if self.statistics else []:
             item = self.statistics[row["twin"]]
             twin = sql.Identifier("pg_temp", item.table.name)
-            said = reading.statistics(session, self.found.statistics_on(item.name, item.table), row["columns"], twin)
+            existing_one = self.found.statistics_on(item.name, item.table)
+            said = reading.statistics(session, existing_one, row["columns"], twin)
+            if existing_one is None or existing_one.columns != said:
+                self._ask_for_functions(session, item, row["twin"])
             canonical.statistics[item.name] = StatisticsDefinition(said, row["kinds"])
         for row in session.rows(twin_queries.TWIN_VIEWS) if self.views else []:
             columns = tuple((name, kind, collation) for name, kind, collation in row["columns"] or ())

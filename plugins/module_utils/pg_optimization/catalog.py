@@ -109,6 +109,8 @@ def _partition(row: Row) -> Partition:
         row["kind"],
         options=parameters(row["reloptions"]) | parameters(row["toast_options"], "toast."),
         has_toast=row["has_toast"],
+        owner=row["owner"],
+        owned=row["owned"],
     )
 
 
@@ -205,7 +207,8 @@ def observe(session: Session, declaration: Declaration) -> Found:
     """Read what the declaration concerns: its relations, every index on them, and what carries the module's mark."""
     names = [*declaration.tables, *(index.name for index in declaration.all_indexes)]
     names += [building(view.name) for view in declaration.materialized_views]
-    context = session.row(queries.CONTEXT, (sorted({name.schema for name in names}),))
+    new = pairs(view.name for view in declaration.materialized_views if view.present)
+    context = session.row(queries.CONTEXT, (*new, sorted({name.schema for name in names})))
     tablespaces = {oid: name for oid, name, _ in context["tablespaces"]} | {0: context["default_tablespace"]}
     rows = session.rows(queries.RELATIONS, (*pairs(names), MARK, MARK, r"__pgopt_(new|old)_[0-9a-f]{8}$"))
     tables = [row["oid"] for row in rows if row["kind"] in "rpm"]
@@ -238,6 +241,7 @@ def observe(session: Session, declaration: Declaration) -> Found:
         default_tablespace=context["default_tablespace"],
         work_memory=context["work_memory"],
         relations={relation.name: relation for relation in relations},
+        types=frozenset(Name(*pair) for pair in context["types"] or ()),
         indexes=indexes,
         statistics={
             Name(row["schema"], row["name"]): FoundStatistics(

@@ -157,6 +157,10 @@ def decide(
     made = canonical.views.get(view.name)
     if existing is not None and existing.kind != "m":
         outcome.refuse(view, "a relation of this name exists and is no materialized view")
+    elif existing is None and view.name in found.types:
+        outcome.refuse(
+            view, "a type of this name exists, and a materialized view has a type of its own name: rename one"
+        )
     elif existing is not None and not existing.owned:
         outcome.refuse(view, f"belongs to {existing.owner}, and {found.role} is not a member of that role")
     if made is None or outcome.problems:

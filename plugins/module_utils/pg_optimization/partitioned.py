@@ -16,6 +16,7 @@ from .action import ACCESS_EXCLUSIVE, SHARE, Action, Lock, Outcome, Policy, Step
 from .connection import sql
 from .model import Declaration, Index, Name
 from .state import Definition, Found, FoundIndex, Partition, Relation
+from .table import unowned
 
 if TYPE_CHECKING:
     from .connection import Composable
@@ -197,6 +198,8 @@ def _refuse(index: Index, relation: Relation, found: Found, outcome: Outcome, *,
     foreign = [str(partition.name) for partition in relation.partitions if partition.kind == "f"]
     if foreign:
         outcome.refuse(index, f"partitions that are foreign tables cannot be indexed: {', '.join(foreign)}")
+    if others := [partition for partition in relation.partitions if not partition.owned]:
+        outcome.refuse(index, unowned(others, found.role))
     if existing is None or existing.constraint is None or not differs:
         return
     reasons = constraint.refusals(index, existing.constraint, found)

@@ -5,8 +5,13 @@ Comments are read from their catalog: obj_description() is a function in SQL, wh
 
 from __future__ import annotations
 
+# names (schemas, names) that are not to be those of types; the type of an array makes room by itself; schemas
 CONTEXT = """
 SELECT current_user AS role,
+       (SELECT json_agg(json_build_array(n.nspname, y.typname))
+        FROM pg_namespace n JOIN pg_type y ON y.typnamespace = n.oid
+        WHERE (n.nspname, y.typname) IN (SELECT * FROM unnest(%s::text[], %s::text[])) AND y.typrelid = 0
+          AND NOT EXISTS (SELECT FROM pg_type e WHERE e.oid = y.typelem AND e.typarray = y.oid)) AS types,
        has_database_privilege(current_database(), 'TEMP') AS temporary,
        (SELECT json_agg(json_build_array(nspname, has_schema_privilege(oid, 'CREATE')))
         FROM pg_namespace WHERE nspname = ANY (%s::text[])) AS schemas,
@@ -88,7 +93,8 @@ PARTITIONS = """
 SELECT r.oid::bigint AS root, t.relid::oid::bigint AS oid, t.parentrelid::oid::bigint AS parent,
        n.nspname AS schema, c.relname AS name, c.relkind AS kind, c.reloptions,
        (SELECT x.reloptions FROM pg_class x WHERE x.oid = c.reltoastrelid) AS toast_options,
-       c.reltoastrelid <> 0 AS has_toast
+       c.reltoastrelid <> 0 AS has_toast,
+       pg_get_userbyid(c.relowner) AS owner, pg_has_role(c.relowner, 'USAGE') AS owned
 FROM pg_class r
 CROSS JOIN LATERAL pg_partition_tree(r.oid) t
 JOIN pg_class c ON c.oid = t.relid

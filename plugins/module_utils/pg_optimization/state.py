@@ -108,6 +108,8 @@ class Partition:
     bytes: int = 0
     options: dict[str, str] = field(default_factory=dict)
     has_toast: bool = True
+    owner: str = ""
+    owned: bool = True
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,7 @@ class Found:
     default_tablespace: str = "pg_default"
     work_memory: int = 64 << 20  # bytes that a build sorts in
     relations: dict[Name, Relation] = field(default_factory=dict)
+    types: frozenset[Name] = frozenset()  # with the names of declared views, but for those of relations
     indexes: dict[Name, FoundIndex] = field(default_factory=dict)
     statistics: dict[Name, FoundStatistics] = field(default_factory=dict)
     dependents: tuple[Dependent, ...] = ()

@@ -10,7 +10,7 @@ from .action import SHARE_UPDATE_EXCLUSIVE, Action, Lock, Outcome, Policy, step
 from .catalog import parameter
 from .connection import sql
 from .model import ColumnStatistics, Name, TableParameters, display
-from .state import Found, Relation
+from .state import Found, Partition, Relation
 
 if TYPE_CHECKING:
     from .connection import Composable
@@ -56,7 +56,13 @@ def _refuse_toast(item: TableParameters, names: Iterable[str], outcome: Outcome)
             outcome.refuse(item, f"{name} has no effect: the table has no TOAST table")
 
 
-def _of_partitions(item: TableParameters, relation: Relation) -> Outcome:
+def unowned(partitions: Iterable[Partition], role: str) -> str:
+    """Return why nothing can be done to partitions of others."""
+    whose = ", ".join(f"{partition.name} of {partition.owner}" for partition in partitions)
+    return f"has partitions that belong to roles of which {role} is not a member: {whose}; ALTER TABLE … OWNER TO"
+
+
+def _of_partitions(item: TableParameters, relation: Relation, role: str) -> Outcome:
     """Decide about the partitions of a table, which have no storage of its own to have parameters."""
     outcome = Outcome()
     leaves = [partition for partition in relation.partitions if partition.kind == "r"]
@@ -66,7 +72,9 @@ def _of_partitions(item: TableParameters, relation: Relation) -> Outcome:
         changes = differing(item.parameters, partition.options)
         if not partition.has_toast:  # a partition may have other columns, and no TOAST table that could have any
             changes = {name: value for name, value in changes.items() if not name.startswith(_TOAST)}
-        if changes:
+        if changes and not partition.owned:
+            outcome.refuse(item, unowned([partition], role))
+        elif changes:
             statements = set_statements("TABLE", partition.name, changes)
             work = step("alter", Policy.SHORT, statements, Lock(SHARE_UPDATE_EXCLUSIVE, partition.name))
             reason = "; ".join(f"{name} is {partition.options.get(name, 'not set')}" for name in changes)
@@ -81,7 +89,7 @@ def decide_parameters(item: TableParameters, found: Found) -> Outcome:
     outcome = Outcome()
     relation = found.relations.get(item.table)
     if relation is not None and relation.kind == "p":
-        return _of_partitions(item, relation)
+        return _of_partitions(item, relation, found.role)
     have = relation.options if relation is not None else {}
     changes = differing(item.parameters, have)
     if relation is not None and not relation.has_toast:
@@ -114,7 +122,9 @@ def decide_columns(items: tuple[ColumnStatistics, ...], found: Found, new_views:
             continue
         column = relation.columns.get(item.column) if relation is not None else None
         have = column.target if column is not None else -1
-        if have != item.target:
+        if have != item.target and column is not None and column.virtual:
+            outcome.refuse(item, "is a virtual generated column, of which the server has no statistics")
+        elif have != item.target:
             by_table.setdefault(item.table, []).append((item, have))
     for name, changes in by_table.items():
         table = sqlbuild.ident(name)

@@ -110,6 +110,21 @@ FROM pg_event_trigger e JOIN pg_proc p ON p.oid = e.evtfoid JOIN pg_namespace n 
 WHERE e.evtenabled <> 'D' ORDER BY 1
 """
 
+# Functions that a role may not execute and a twin needs, also as those of operators: the twin's name, twice, the role
+CLOSED_FUNCTIONS = """
+SELECT DISTINCT p.oid::regprocedure::text AS function
+FROM pg_depend d
+LEFT JOIN pg_operator o ON d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid
+JOIN pg_proc p ON p.oid = CASE WHEN d.refclassid = 'pg_proc'::regclass THEN d.refobjid ELSE o.oprcode END
+WHERE (d.classid, d.objid) IN (
+        SELECT 'pg_class'::regclass, oid FROM pg_class WHERE relname = %s AND relnamespace = pg_my_temp_schema()
+        UNION ALL
+        SELECT 'pg_statistic_ext'::regclass, oid FROM pg_statistic_ext
+        WHERE stxname = %s AND stxnamespace = pg_my_temp_schema())
+  AND NOT has_function_privilege(%s, p.oid, 'EXECUTE')
+ORDER BY 1
+"""
+
 # The statistics that were just made on twins: the pattern of their names
 TWIN_STATISTICS = """
 SELECT s.stxname AS twin, pg_get_statisticsobjdef_columns(s.oid) AS columns,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from . import closed_types, event_triggers, reading, sqlbuild, sqlnames, twin_queries
 from .catalog import definition
 from .connection import Session, sql
-from .model import Declaration, Index, Name, Problem, Statistics, TableParameters
+from .model import Declaration, Index, Name, Problem, Statistics, TableParameters, display
 from .savepoint import Failed, undone
 from .state import Definition, Found, Relation
 
@@ -182,6 +182,18 @@ def _uses(item: Index | Statistics, column: str) -> bool:
     return column in named or any(column in sqlnames.names(text) for text in _texts(item))
 
 
+def closed_functions(session: Session, item: Index | Statistics, twin: str, found: Found) -> list[str]:
+    """Return the functions that something new needs and the owner of its table may not execute.
+
+    The server finds out with the first row; a twin has none.
+    """
+    if not _texts(item):
+        return []
+    relation = found.relations.get(item.table)
+    owner = relation.owner if relation is not None else found.role
+    return [row["function"] for row in session.rows(twin_queries.CLOSED_FUNCTIONS, (twin, twin, owner))]
+
+
 class Twins:
     """Makes the twins of one run inside its transaction."""
 
@@ -233,7 +245,15 @@ class Twins:
             self.session.execute(have)
         if existing is None or not read.tail_is(existing.definition):
             self._try_on_table(index)
+            self._refuse_closed_functions(index)
         self.canonical.indexes[index.name] = read
+
+    def _refuse_closed_functions(self, item: Index | Statistics) -> None:
+        relation = self.found.relations.get(item.table)
+        owner = relation.owner if relation is not None else self.found.role
+        for function in closed_functions(self.session, item, TWIN, self.found):
+            grant = f"GRANT EXECUTE ON FUNCTION {function} TO {display(owner)}"
+            self.canonical.refuse(item, f"{owner} may not execute {function}: {grant}")
 
     def _try_on_table(self, item: Index | Statistics) -> None:
         """Read expressions over the table itself where its twin has other types.
@@ -259,6 +279,7 @@ class Twins:
         existing = self.found.statistics_on(item.name, item.table)
         if existing is None or existing.columns != columns:
             self._try_on_table(item)
+            self._refuse_closed_functions(item)
         self.canonical.statistics[item.name] = StatisticsDefinition(columns, row["kinds"])
 
     def set_parameters(self, pairs: Iterable[tuple[str, str | None]], twin: sql.Identifier) -> None:
