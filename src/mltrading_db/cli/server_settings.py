@@ -26,6 +26,8 @@ UNIT = re.compile(r"(\d*)(\w+)")
 TRUE_AND_FALSE = ("true", "false", "yes", "no", "on", "off", "1", "0")
 # Words that pg_settings does not show, as they are old names of others (guc_tables.c).
 OLD_WORDS = {"debug", "fatal", "panic", "archive", "hot_standby"}
+# A setting of a role that pg_settings does not show (guc_tables.c, GUC_NO_SHOW_ALL): whom its sessions are.
+NOT_SHOWN = "role"
 
 
 @cache
@@ -91,7 +93,7 @@ def problem(name: str, value: Any, *, session: bool = False) -> str:
 
     A name with a dot is an extension's, or nobody's, and is not looked at.
     """
-    if "." in name:
+    if "." in name or (session and name.lower() == NOT_SHOWN):
         return ""
     found = [catalog(major)[name.lower()] for major in MAJORS if name.lower() in catalog(major)]
     if not found:
