@@ -263,6 +263,85 @@ def test_a_partitioned_table_gets_its_index_part_by_part(db: Database) -> None:
     assert comment(db, "x") == f"Parts {MARK}"
 
 
+EQUAL_PARTS = """
+SET ROLE owner;
+CREATE SCHEMA "Parts";
+CREATE TABLE q (id int, at date, v int, w int) PARTITION BY RANGE (at);
+CREATE TABLE q1 PARTITION OF q FOR VALUES FROM ('2024-01-01') TO ('2024-02-01');
+CREATE TABLE "Parts"."Q2" PARTITION OF q FOR VALUES FROM ('2024-02-01') TO ('2024-03-01') PARTITION BY RANGE (at);
+CREATE TABLE q3 PARTITION OF "Parts"."Q2" FOR VALUES FROM ('2024-02-01') TO ('2024-03-01');
+CREATE INDEX q1_v ON q1 (v); CREATE INDEX "Odd" ON q3 (v);
+CREATE INDEX q_id ON ONLY q (id); CREATE INDEX q1_id ON q1 (id); CREATE INDEX q3_id ON q3 (id);
+ALTER INDEX q_id ATTACH PARTITION q1_id;
+CREATE UNIQUE INDEX q1_w ON q1 (w, at); CREATE INDEX q3_w ON q3 (w);
+RESET ROLE;
+"""
+
+
+def test_equal_indexes_of_partitions_become_the_parts(db: Database) -> None:
+    db.execute(EQUAL_PARTS)
+    declared = [{"name": f"q_{column}", "table": "q", "columns": [column]} for column in ("v", "id")]
+    before = db.value("SELECT count(*) FROM pg_indexes WHERE tablename IN ('q1', 'q3')")
+    done = db.settle(indexes=declared)
+    assert done.said == [("public.q_v", "create"), ("public.q_id", "complete")]
+    assert not any("CONCURRENTLY" in statement for statement in done.statements)
+    assert db.value("SELECT count(*) FROM pg_indexes WHERE tablename IN ('q1', 'q3')") == before
+    assert db.rows("SELECT bool_and(indisvalid) FROM pg_index WHERE indrelid = 'q'::regclass") == [(True,)]
+    done = db.settle(indexes=[*declared, {"name": "q_w", "table": "q", "columns": ["w"]}])
+    assert (
+        len([statement for statement in done.statements if "CONCURRENTLY" in statement]) == 1
+    )  # the unique one is none
+
+
+TAKEN = {
+    "two that are equal": [
+        {"name": "q_v", "table": "q", "columns": ["v"]}, {"name": "q_o", "table": "q", "columns": ["v"]}
+    ],
+    "one that is declared by itself": [
+        {"name": "q_v", "table": "q", "columns": ["v"]}, {"name": "q1_v", "table": "q1", "columns": ["v"]}
+    ],
+    "one that goes": [
+        {"name": "q_v", "table": "q", "columns": ["v"]}, {"name": "q1_v", "table": "q1", "state": "absent"}
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("declared", TAKEN.values(), ids=TAKEN)
+def test_what_is_declared_otherwise_is_no_part(db: Database, declared: list[dict[str, Any]]) -> None:
+    db.execute(EQUAL_PARTS)
+    db.settle(indexes=declared)
+    assert db.value("SELECT count(*) FROM pg_inherits WHERE inhrelid = to_regclass('q1_v')") == 0
+
+
+def test_what_a_run_left_on_a_table_that_is_not_declared_is_warned_of_and_pruned(db: Database) -> None:
+    db.execute(
+        "SET ROLE owner; CREATE SCHEMA s; CREATE TABLE s.t (id int, a int); INSERT INTO s.t VALUES (1, 1), (2, 1);"
+        "CREATE TABLE u (id int); RESET ROLE"
+    )
+    failing = {"name": "T_A", "schema": "s", "table": "t", "columns": ["a"], "unique": True}
+    assert db.optimise(indexes=[failing]).failed
+    other = {"name": "u_id", "table": "u", "columns": ["id"]}
+    warned = db.settle(indexes=[other]).result["warnings"]
+    assert any("is left of an interrupted run on s.t, which is not declared" in text for text in warned), warned
+    done = db.settle(indexes=[other], prune=True)
+    assert [action for _, action in done.said] == ["clean"]
+    assert db.value("SELECT count(*) FROM pg_class WHERE relname ~ '__pgopt_'") == 0
+
+
+@pytest.mark.parametrize(
+    ("made", "declared"), [("false", False), ("off", "OFF"), ("no", "false"), ("on", True), ("auto", "Auto")]
+)
+def test_cleanup_of_indexes_is_one_value_in_its_words(db: Database, made: str, declared: Any) -> None:
+    db.execute(
+        f"SET ROLE owner; CREATE TABLE c (a text); ALTER TABLE c SET (vacuum_index_cleanup = {made}, "
+        f"toast.vacuum_index_cleanup = {made}); RESET ROLE"
+    )
+    names = ("vacuum_index_cleanup", "toast.vacuum_index_cleanup")
+    done = db.optimise(table_parameters=[{"table": "c", "parameters": dict.fromkeys(names, declared)}])
+    assert not done.failed, done.msg
+    assert not done.changed, done.actions
+
+
 def test_a_partitioned_index_that_differs_is_replaced(db: Database) -> None:
     db.execute(PARTITIONED + "CREATE INDEX x ON p (b)")
     done = db.settle(indexes=[on_p({"name": "b", "order": "desc"})])

@@ -8,7 +8,7 @@ from typing import Any
 from . import queries
 from .connection import Row, Session
 from .model import Declaration, Name
-from .naming import MARK, building, is_own, marked
+from .naming import MARK, OWN, building, is_own, marked
 from .state import Column, Constraint, Definition, Dependent, Found, FoundIndex, FoundStatistics, Partition, Relation
 
 _BOOLEANS = {"true": "on", "on": "on", "yes": "on", "1": "on", "false": "off", "off": "off", "no": "off", "0": "off"}
@@ -20,6 +20,8 @@ _BOOLEAN_PARAMETERS = {
     "toast.autovacuum_enabled",
     "vacuum_truncate",
     "toast.vacuum_truncate",
+    "vacuum_index_cleanup",  # or auto
+    "toast.vacuum_index_cleanup",
     "user_catalog_table",
     "security_barrier",
     "security_invoker",
@@ -186,7 +188,7 @@ def _indexes(
 ) -> dict[Name, FoundIndex]:
     """Return the indexes on tables, those of given names and the marked ones."""
     temporal = "coalesce(con.conperiod, false)" if session.server.number >= _TEMPORAL else "false"
-    rows = session.rows(queries.INDEXES.format(temporal=temporal), (tables, *pairs(names), MARK, MARK))
+    rows = session.rows(queries.INDEXES.format(temporal=temporal), (tables, *pairs(names), MARK, MARK, OWN))
     invalid = [row["oid"] for row in rows if not row["is_valid"]]
     building = {row["oid"] for row in session.rows(queries.BUILDING, (invalid,))} if invalid else set()
     partitioned = list({row["table_oid"] for row in rows if row["kind"] == "I"})
@@ -210,7 +212,7 @@ def observe(session: Session, declaration: Declaration) -> Found:
     new = pairs(view.name for view in declaration.materialized_views if view.present)
     context = session.row(queries.CONTEXT, (*new, sorted({name.schema for name in names})))
     tablespaces = {oid: name for oid, name, _ in context["tablespaces"]} | {0: context["default_tablespace"]}
-    rows = session.rows(queries.RELATIONS, (*pairs(names), MARK, MARK, r"__pgopt_(new|old)_[0-9a-f]{8}$"))
+    rows = session.rows(queries.RELATIONS, (*pairs(names), MARK, MARK, OWN))
     tables = [row["oid"] for row in rows if row["kind"] in "rpm"]
     partitions: dict[int, list[Row]] = {}
     if any(row["kind"] == "p" for row in rows):

@@ -12,6 +12,7 @@ MARK = "[managed by postgresql_optimization]"
 # On an index whose parameters are set already and whose pages are not built by them yet.
 PENDING = "[to be rebuilt by postgresql_optimization]"
 
+OWN = r"__pgopt_(new|old|part)_[0-9a-f]{8}$"  # the server's pattern of those names
 _OWN = re.compile(r"__pgopt_(new|old|part)_[0-9a-f]{8}\Z")
 _REINDEX = re.compile(r"_cc(new|old)\d*\Z")
 

@@ -88,6 +88,15 @@ def _grouped(what: str, items: list[tuple[Name, Name]]) -> Iterator[str]:
         yield f"{table} has {what} outside of the declaration: {', '.join(names)}"
 
 
+def _left(declaration: Declaration, found: Found, tables: Collection[Name]) -> Iterator[str]:
+    """Yield what interrupted runs of this module left on tables that are not declared."""
+    views = {name for name in found.marked_views if naming.is_own(name.name)}
+    for name, item in sorted(found.indexes.items()):
+        own = naming.is_own(name.name) and item.parent is None and item.constraint is None and not item.building
+        if own and item.table not in tables and item.table not in views and not (declaration.prune and item.owned):
+            yield f"index {name} is left of an interrupted run on {item.table}, which is not declared: prune removes it"
+
+
 def _leftovers(declaration: Declaration, found: Found, tables: Collection[Name]) -> Iterator[str]:
     """Yield what interrupted REINDEXes of indexes left that are not declared, and so are not cleaned up."""
     declared = [item.name for item in declaration.all_indexes]
@@ -121,6 +130,7 @@ def warnings(
     ]
     yield from _grouped("indexes", [(item.table, item.name) for item in of_parts])
     yield from _leftovers(declaration, found, tables | parts)
+    yield from _left(declaration, found, tables | parts)
     known = {item.name for item in declaration.statistics}
     statistics = [
         (item.table, name)

@@ -7,7 +7,7 @@ and the table's new one adopts them, as the server does with constraints that it
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from . import compare, constraint, duties, naming, space, sqlbuild
@@ -72,11 +72,28 @@ def _check_parts(index: Index, relation: Relation, existing: FoundIndex, found: 
                 outcome.refuse(index, f"differs, and of {partition.name} {reason}")
 
 
+@dataclass(frozen=True)
+class How:
+    """How parts are made.
+
+    concurrently: without blocking writes. takes_equal: an equal index that a partition has already becomes its part, as
+    CREATE INDEX on the table has it.
+    """
+
+    concurrently: bool
+    takes_equal: bool = True
+
+
 class _Tree:
     """The index on a partitioned table and its parts, as they are and as they are to be."""
 
     def __init__(
-        self, index: Index, canonical: Definition, relation: Relation, found: Found, existing: Name | None
+        self,
+        index: Index,
+        canonical: Definition,
+        relation: Relation,
+        found: Found,
+        existing: Name | None,
     ) -> None:
         """Look at the parts; `existing` is the index that is to be completed, None for a new one."""
         self.index = index
@@ -89,6 +106,7 @@ class _Tree:
         self.locks: list[Lock] = [Lock(SHARE, index.table)]
         self.bytes = 0
         self.existing = existing
+        self.takes_equal = True
         found_index = found.indexes.get(index.name)
         self.replaced = found_index if existing is None else None
         self.constraint = self.replaced.constraint if self.replaced is not None else None
@@ -127,7 +145,10 @@ class _Tree:
         )
         if leftover is not None and not stands:
             self.steps.append(plain.drop_step(leftover, plain.LEFT))
-        if not stands:
+        equal = None if stands else self._equal(place)
+        if equal is not None:
+            name = equal.name
+        elif not stands:
             self.steps.append(plain.build_step(place, name, partition.name, concurrently=concurrently))
             size = replace(self.relation, tuples=partition.tuples, bytes=partition.bytes)
             self.bytes += space.index_bytes(self.index, size)
@@ -142,6 +163,24 @@ class _Tree:
             sqlbuild.text("ALTER INDEX {} ATTACH PARTITION {}", sqlbuild.ident(parent), sqlbuild.ident(name))
         )
         self.locks.append(Lock(ACCESS_EXCLUSIVE, name))
+
+    def _equal(self, place: Index) -> FoundIndex | None:
+        """Return an index of the partition that is the part but for its name, and that nobody declared by itself."""
+        if not self.takes_equal or self.constraint is not None:
+            return None
+        fit = (
+            item
+            for item in self.found.indexes_of(place.table)
+            if item.parent is None
+            and item.constraint is None
+            and item.valid
+            and not item.building
+            and item.owned
+            and not item.marked
+            and not naming.is_own(item.name.name)
+            and not compare.compare(place, self.canonical, item)
+        )
+        return next(fit, None)
 
     def _branch(self, partition: Partition) -> list[Composable]:
         """Make the part of a partitioned partition; return what attaches it, after its own parts are attached."""
@@ -165,8 +204,9 @@ class _Tree:
         made = _placed(self.index, old, self.found)
         return sqlbuild.create_index(made, sql.Identifier(name.name), sqlbuild.ident(table), only=True)
 
-    def build(self, *, concurrently: bool) -> None:
+    def build(self, how: How) -> None:
         """Collect the steps that make the parts, and the statements that join them."""
+        self.takes_equal = how.takes_equal
         if self.existing is None and self.constraint is None:
             self.joining.append(self._branch_index(self.root, self.index.table, self.replaced))
         closing: list[Composable] = []
@@ -174,7 +214,7 @@ class _Tree:
             if partition.kind == "p":
                 closing = self._branch(partition) + closing
             else:
-                self._leaf(partition, concurrently=concurrently)
+                self._leaf(partition, concurrently=how.concurrently)
         self.joining += closing
 
 
@@ -215,7 +255,11 @@ def _refuse(index: Index, relation: Relation, found: Found, outcome: Outcome, *,
 
 
 def decide(
-    index: Index, canonical: Definition | None, relation: Relation, found: Found, *, concurrently: bool
+    index: Index,
+    canonical: Definition | None,
+    relation: Relation,
+    found: Found,
+    how: How,
 ) -> Outcome:
     """Decide about a declared index of a partitioned table. INVALID is normal here until the last part is attached."""
     outcome = Outcome()
@@ -248,7 +292,7 @@ def decide(
             outcome.actions.append(plain.clean_action(index.name, to_clean))
         return outcome
     tree = _Tree(index, canonical, relation, found, existing.name if existing is not None and incomplete else None)
-    tree.build(concurrently=concurrently)
+    tree.build(how)
     steps = [*plain.cleaning(index, found, keep_new=False), *tree.steps]
     name, new, old = index.name, tree.root, naming.retired(index.name)
     joining = list(tree.joining)
@@ -282,7 +326,7 @@ def decide(
             before,
             after,
             bytes=tree.bytes,
-            seconds=space.index_seconds(tree.bytes, None, concurrently=concurrently),
+            seconds=space.index_seconds(tree.bytes, None, concurrently=how.concurrently),
             tablespace=compare.tablespace_of(index, existing, found),
         )
     )

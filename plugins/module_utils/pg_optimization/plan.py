@@ -23,12 +23,21 @@ class Plan:
     undeclared: tuple[str, ...]
 
 
-def _decide_index(item: Index, canonical: Canonical, found: Found, *, concurrently: bool) -> Outcome:
+def _decide_index(
+    item: Index, canonical: Canonical, found: Found, declared: Collection[Index], *, concurrently: bool
+) -> Outcome:
     relation = found.relations.get(item.table)
     existing = found.indexes.get(item.name)
     definition = canonical.indexes.get(item.name)
     if item.present and relation is not None and relation.kind == "p":
-        return partitioned.decide(item, definition, relation, found, concurrently=concurrently)
+        parts = {part.name for part in relation.partitions}
+        others = [other for other in declared if other != item]
+        # What two could take, or what is declared by itself, is nobody's part.
+        alone = not any(
+            other.table in parts or (other.table == item.table and canonical.indexes.get(other.name) == definition)
+            for other in others
+        )
+        return partitioned.decide(item, definition, relation, found, partitioned.How(concurrently, alone))
     if item.present and existing is not None and existing.constraint is not None and existing.table == item.table:
         return constraint.decide(item, definition, existing, found, concurrently=concurrently)
     return index.decide(item, definition, found, concurrently=concurrently)
@@ -88,16 +97,28 @@ def _kept(owned: bool, owner: str, referenced_by: tuple[str, ...] = ()) -> str |
     return f"foreign keys refer to it: {', '.join(referenced_by)}" if referenced_by else None
 
 
+def _of_tables(declaration: Declaration, found: Found) -> set[Name]:
+    """Return the declared relations and their partitions."""
+    tables = set(declaration.tables)
+    return tables | {part.name for name in tables & set(found.relations) for part in found.relations[name].partitions}
+
+
 def _leftovers(declaration: Declaration, canonical: Canonical, found: Found) -> list[Action]:
-    """Return the removal of what killed runs left of objects that are not declared any more."""
+    """Return the removal of what killed runs left of objects that are not declared any more.
+
+    Where their table is not declared either, another declaration of the database may go on with them, unless this one
+    prunes.
+    """
     expected = {make(item.name) for item in declaration.all_indexes for make in (naming.building, naming.retired)}
     expected |= partitioned.part_names(declaration, canonical.indexes, found)
     views = {name for name in found.marked_views if naming.is_own(name.name)}
+    tables = _of_tables(declaration, found)
     reason = "an interrupted run left it"
     actions = []
     for name, item in sorted(found.indexes.items()):
         loose = naming.is_own(name.name) and name not in expected and item.parent is None
-        if loose and item.table not in views and not item.building:
+        mine = declaration.prune or item.table in tables
+        if loose and mine and item.owned and item.table not in views and not item.building:
             actions.append(Action("index", str(name), "clean", reason, (index.drop_step(item, "remove"),)))
     return actions
 
@@ -116,7 +137,7 @@ def plan(declaration: Declaration, canonical: Canonical, found: Found) -> Plan:
         if item.table not in {view.name for view in declaration.materialized_views}:
             outcome.add(table.decide_parameters(item, found))
     for declared in declaration.indexes:
-        outcome.add(_decide_index(declared, canonical, found, concurrently=concurrently))
+        outcome.add(_decide_index(declared, canonical, found, declaration.indexes, concurrently=concurrently))
     removal = matview_removal.choose(declaration, canonical, found)
     about = [statistics.decide(item, canonical.statistics.get(item.name), found) for item in declaration.statistics]
     changing = frozenset(

@@ -135,7 +135,8 @@ _STANDING = f"""(
         WHERE d.refclassid = 'pg_constraint'::regclass AND d.refobjid = con.oid AND d.deptype = 'n'
           AND d.classid <> 'pg_constraint'::regclass)"""  # noqa: S608 - parts of this file
 
-# oids of relations, names of indexes (schemas, names), the mark, twice; `temporal` depends on the release
+# oids of relations, names of indexes (schemas, names), the mark, twice, the pattern of own names; `temporal` depends on
+# the release
 INDEXES = f"""
 SELECT i.indexrelid::bigint AS oid, n.nspname AS schema, c.relname AS name, c.relkind AS kind,
        tn.nspname AS table_schema, t.relname AS table_name, i.indrelid::bigint AS table_oid,
@@ -169,6 +170,7 @@ LEFT JOIN pg_constraint con ON con.conindid = i.indexrelid AND con.contype IN ('
 WHERE i.indrelid = ANY (%s::oid[])
    OR (n.nspname, c.relname) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
    OR (i.indexrelid >= 16384 AND right({_comment("i.indexrelid", "pg_class")}, length(%s)) = %s)
+   OR (i.indexrelid >= 16384 AND c.relname ~ %s)
 ORDER BY 2, 3
 """  # noqa: S608 - parts of this file
 
