@@ -8,10 +8,12 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -874,3 +876,122 @@ def test_a_standby_is_dumped_and_restored_on_the_primary(dumps: Dumps, server: S
     assert code == 0, said
     for table in TABLES:
         assert content(server, "restored", table) == content(server, dumps.database, table)
+
+
+@dataclass
+class Drills:
+    """Drills of dumps. The scripts are run by this user, and the scratch server by the servers' own."""
+
+    dumps: Dumps
+    temporary: Path
+
+    def run(self) -> tuple[int, str]:
+        """Drill; return the exit code and what was said."""
+        process = self.start()
+        said, _ = process.communicate(timeout=240)
+        return process.returncode, said
+
+    def start(self, **more: Any) -> subprocess.Popen[str]:
+        """Begin a drill."""
+        where = {"TMPDIR": str(self.temporary), "DRILL_DIRECTORY": str(self.temporary / "drill")}
+        return self.dumps.start("drill_dump", env=where, **more)
+
+    def left(self) -> list[str]:
+        """What drills have left, but for the log of the last server."""
+        return sorted(path.name for path in self.temporary.rglob("*") if path.name not in ("drill", "data.log"))
+
+    def server_runs(self) -> bool:
+        """Whether a scratch server runs."""
+        return (
+            subprocess.run(["pgrep", "--full", str(self.temporary)], capture_output=True, check=False).returncode == 0
+        )
+
+
+@pytest.fixture
+def drills(dumps: Dumps, tmp_path: Path) -> Iterator[Drills]:
+    """Drills of the dumps."""
+    temporary = Path(tempfile.mkdtemp(prefix="drills-", dir="/tmp"))
+    temporary.chmod(0o755)
+    user = dumps.server.user
+    (tmp_path / "programs").mkdir()
+    for name in ("initdb", "pg_ctl"):
+        become = f"setpriv --reuid={user.pw_uid} --clear-groups" if user else ""
+        owned = f'chown -R {user.pw_uid} "$TMPDIR"\n' if user else ""
+        (tmp_path / "programs" / name).write_text(
+            f'#!/bin/bash\n{owned}cd /\nexec {become} {dumps.server.bin}/{name} "${{@/--auth=peer/--auth=trust}}"\n'
+        )
+        (tmp_path / "programs" / name).chmod(0o755)
+    dumps.path.insert(0, str(tmp_path / "programs"))
+    yield Drills(dumps, temporary)
+    shutil.rmtree(temporary)
+
+
+def test_a_drill_restores_the_newest_dump_elsewhere_and_leaves_nothing(drills: Drills) -> None:
+    drills.dumps.dump(days_ago=2)
+    newest, before = drills.dumps.dump(), drills.dumps.databases()
+    code, said = drills.run()
+    assert code == 0, said
+    assert f"restored {newest.name}: " in said.splitlines()[-1]
+    assert '"public.features": 20000' in said
+    assert drills.dumps.databases() == before
+    assert (drills.left(), drills.server_runs()) == ([], False)
+
+
+def test_a_drill_without_a_dump_or_with_a_damaged_one_fails(drills: Drills) -> None:
+    code, said = drills.run()
+    assert (code, f"there is no dump of {drills.dumps.database}" in said) == (1, True)
+    good = drills.dumps.dump(days_ago=2)
+    damaged = drills.dumps.dump()
+    flip(damaged / "full.dump", 0.5)
+    code, said = drills.run()
+    assert (code, f"{damaged.name} is damaged; {good.name} before it was restored" in said) == (1, True), said
+    assert (drills.left(), drills.server_runs()) == ([], False)
+
+
+def test_a_drill_tells_what_is_not_as_it_was(drills: Drills, tmp_path: Path) -> None:
+    dump = drills.dumps.dump()
+    drills.dumps.wrap(tmp_path, "pg_restore", after="echo 'pg_restore: error: out of luck' >&2; exit 1")
+    code, said = drills.run()
+    assert (code, "out of luck" in said.splitlines()[-1]) == (1, True), said
+    assert dump.exists()
+    assert (drills.left(), drills.server_runs()) == ([], False)
+
+
+@pytest.mark.faults
+def test_a_drill_makes_tablespaces_of_its_own(drills: Drills, own: str, server: Server) -> None:
+    location = server.home / "disk"
+    location.mkdir()
+    if server.user:
+        os.chown(location, server.user.pw_uid, server.user.pw_gid)
+    ask(server, "postgres", f"CREATE TABLESPACE disk LOCATION '{location}'")
+    ask(server, own, "CREATE TABLE elsewhere TABLESPACE disk AS SELECT generate_series(1, 7) AS n")
+    try:
+        there = replace(drills, dumps=replace(drills.dumps, database=own))
+        there.dumps.dump()
+        before = sorted(path.name for path in location.rglob("*"))
+        code, said = there.run()
+        assert code == 0, said
+        assert '"public.elsewhere": 7' in said
+        assert sorted(path.name for path in location.rglob("*")) == before
+    finally:
+        ask(server, own, "DROP TABLE elsewhere")
+        ask(server, "postgres", "DROP TABLESPACE disk")
+        location.rmdir()
+
+
+def test_what_a_killed_drill_has_left_is_cleared_away_by_the_next(drills: Drills, tmp_path: Path) -> None:
+    drills.dumps.dump()
+    slow = replace(drills, dumps=replace(drills.dumps, path=[*drills.dumps.path]))
+    (tmp_path / "slow").mkdir()
+    slow.dumps.wrap(tmp_path / "slow", "pg_restore", before=f"touch {tmp_path}/begun; sleep 60")
+    process = slow.start(start_new_session=True)
+    for _ in range(3000):
+        if (tmp_path / "begun").exists():
+            break
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert drills.server_runs()
+    code, said = drills.run()
+    assert code == 0, said
+    assert not drills.server_runs()

@@ -18,6 +18,7 @@ JOBS = {
     "retention": ("primary", True),
     "partitions": ("primary", False),
     "dump": ("standby", False),
+    "drill_dump": ("standby", False),
 }
 
 
