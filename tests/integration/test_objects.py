@@ -514,3 +514,40 @@ def test_a_session_role_owns_what_is_made(table: Database) -> None:
     done = table.settle(login_user="postgres", session_role="owner", materialized_views=[view])
     assert done.result["role"] == "owner"
     assert table.value("SELECT pg_get_userbyid(relowner) FROM pg_class WHERE relname = 'v'") == "owner"
+
+
+EXTENSION = """
+SET ROLE owner;
+CREATE TABLE e (id int PRIMARY KEY, n text);
+CREATE INDEX e_n ON e (n); CREATE INDEX other ON e (n);
+CREATE MATERIALIZED VIEW ev AS SELECT id, n FROM e; CREATE INDEX ev_n ON ev (n); CREATE INDEX ev_own ON ev (id);
+RESET ROLE;
+ALTER INDEX e_n DEPENDS ON EXTENSION plpgsql;
+ALTER INDEX e_pkey DEPENDS ON EXTENSION plpgsql;
+ALTER MATERIALIZED VIEW ev DEPENDS ON EXTENSION plpgsql; ALTER INDEX ev_n DEPENDS ON EXTENSION plpgsql;
+ALTER INDEX ev_own DEPENDS ON EXTENSION plpgsql;
+"""
+GOES_WITH = """
+SELECT x.objid::regclass::text, e.extname FROM pg_depend x JOIN pg_extension e ON e.oid = x.refobjid
+WHERE x.deptype = 'x' ORDER BY 1, 2
+"""
+
+
+def test_what_is_exchanged_goes_with_the_extensions_as_before(db: Database) -> None:
+    db.execute(EXTENSION)
+    before = db.rows(GOES_WITH)
+    assert len(before) == 5
+    done = db.settle(
+        indexes=[
+            {"name": "e_n", "table": "e", "method": "hash", "columns": ["n"]},
+            {"name": "e_pkey", "table": "e", "columns": ["id"], "unique": True, "include": ["n"]},
+        ],
+        materialized_views=[
+            {
+                "name": "ev", "query": "SELECT id, n FROM e WHERE id > 1",
+                "indexes": [{"name": "ev_n", "columns": ["n", "id"]}],
+            }
+        ],
+    )  # fmt: skip
+    assert len(done.said) == 3
+    assert db.rows(GOES_WITH) == before

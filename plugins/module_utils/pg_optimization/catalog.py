@@ -138,6 +138,7 @@ def _relation(row: Row, parts: Iterable[Row], tablespaces: Mapping[int, str]) ->
         partitions=tuple(map(_partition, parts)),
         acl=_grants(row["acl"]),
         default_grantees=tuple(row["default_grantees"] or ()),
+        extensions=tuple(row["extensions"] or ()),
     )
 
 
@@ -178,6 +179,7 @@ def _index(
         owner=row["owner"],
         owned=row["owned"],
         referenced_by=tuple(row["referenced_by"] or ()),
+        extensions=tuple(row["extensions"]),
         targets=tuple((position, target) for position, target in row["targets"] or ()),
         partitions=tuple(members.get(row["table_oid"], ())) if row["kind"] == "I" else (),
     )

@@ -19,7 +19,7 @@ _CLUSTERABLE = {"btree", "gist"}
 
 
 def statements(table: Name, name: Name, existing: FoundIndex) -> tuple[list[Composable], list[Lock]]:
-    """Return what makes an index the table's clustering or replica identity if the old one was."""
+    """Return what makes an index the table's clustering or replica identity, and go with extensions, as the old one."""
     target, index = sqlbuild.ident(table), sql.Identifier(name.name)
     made: list[Composable] = []
     locks: list[Lock] = []
@@ -29,6 +29,9 @@ def statements(table: Name, name: Name, existing: FoundIndex) -> tuple[list[Comp
     if existing.replica_identity:
         made.append(sqlbuild.text("ALTER TABLE {} REPLICA IDENTITY USING INDEX {}", target, index))
         locks.append(Lock(ACCESS_EXCLUSIVE, table))
+    if existing.extensions:
+        made += sqlbuild.depends("INDEX", name, existing.extensions)
+        locks.append(Lock(ACCESS_EXCLUSIVE, name))
     return made, locks
 
 

@@ -147,6 +147,8 @@ class _Exchange:
             sqlbuild.create_index(declared, sql.Identifier(building.name), sqlbuild.ident(self.new)),
             sqlbuild.comment_on("INDEX", sqlbuild.ident(building), text),
         ]
+        if existing is not None and existing.table == index.table:
+            self.build += sqlbuild.depends("INDEX", building, existing.extensions)
         if definition is not None and existing is not None and existing.table == index.table:
             self.build += duties.targets(definition, building, existing)
         self._named("INDEX", index.name, existing.oid if existing is not None else None)
@@ -164,6 +166,7 @@ class _Exchange:
         if index.comment:
             self.build.append(sqlbuild.comment_on("INDEX", name, index.comment))
         self.build += duties.targets(index.definition, building, index)
+        self.build += sqlbuild.depends("INDEX", building, index.extensions)
         self._named("INDEX", index.name, index.oid)
 
     def statistics(self, item: FoundStatistics) -> None:
@@ -236,6 +239,7 @@ def steps(view: MaterializedView, made: Made, existing: Relation, found: Found) 
         owner = sql.Identifier(existing.owner)
         exchange.build.append(sqlbuild.text("ALTER MATERIALIZED VIEW {} OWNER TO {}", target, owner))
     exchange.build += grants(new, existing) + _columns(new, existing, made.columns)
+    exchange.build += sqlbuild.depends("MATERIALIZED VIEW", new, existing.extensions)
     carried = _carried_indexes(view, found)
     for index in view.indexes:
         if index.present:

@@ -8,6 +8,7 @@ from . import batch
 from .connection import Session
 from .errors import RefusedError
 from .model import Declaration, Index, MaterializedView, Name, Statistics
+from .reader import yaml_word
 from .state import Found, Relation
 from .table import differing
 from .twins import Canonical, Twins, group
@@ -43,7 +44,8 @@ def _relations(declaration: Declaration, found: Found, canonical: Canonical) -> 
         users += [item for item in declaration.column_statistics if item.table == name]
         for problem in wrong:
             for user in users:
-                canonical.refuse(user, f"table {name} {problem}")
+                hint = f"; it {word}" if (word := yaml_word(name.name)) else ""
+                canonical.refuse(user, f"table {name} {problem}{hint}")
         if relation is not None and not wrong:
             good.append(relation)
     return good

@@ -33,6 +33,15 @@ def _comment(oid: str, catalog: str, column: str = "0") -> str:
     )
 
 
+def _extensions(oid: str) -> str:
+    """Return the expression of the extensions that a relation goes with, by ALTER … DEPENDS ON EXTENSION."""
+    return (
+        "ARRAY(SELECT e.extname::text FROM pg_depend x JOIN pg_extension e ON e.oid = x.refobjid"  # noqa: S608
+        f" WHERE x.classid = 'pg_class'::regclass AND x.objid = {oid}"
+        " AND x.refclassid = 'pg_extension'::regclass AND x.deptype = 'x' ORDER BY 1)"
+    )
+
+
 _GRANT = (
     "json_build_array(CASE WHEN g.grantee = 0 THEN '' ELSE pg_get_userbyid(g.grantee) END, g.privilege_type,"
     " g.is_grantable)"
@@ -63,6 +72,7 @@ SELECT c.oid::bigint AS oid, n.nspname AS schema, c.relname AS name, c.relkind A
            WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) END AS columns,
        CASE WHEN c.relacl IS NOT NULL THEN
            (SELECT coalesce(json_agg({_GRANT}), '[]') FROM aclexplode(c.relacl) g) END AS acl,
+       CASE WHEN c.relkind = 'm' THEN {_extensions("c.oid")} END AS extensions,
        CASE WHEN c.relkind = 'm' THEN ARRAY(
            SELECT DISTINCT CASE WHEN g.grantee = 0 THEN '' ELSE pg_get_userbyid(g.grantee) END::text
            FROM pg_default_acl d CROSS JOIN aclexplode(d.defaclacl) g
@@ -154,6 +164,7 @@ SELECT i.indexrelid::bigint AS oid, n.nspname AS schema, c.relname AS name, c.re
            FROM pg_inherits h JOIN pg_class p ON p.oid = h.inhparent JOIN pg_namespace pn ON pn.oid = p.relnamespace
            WHERE h.inhrelid = i.indexrelid) END AS parent,
        pg_get_userbyid(c.relowner) AS owner, pg_has_role(c.relowner, 'USAGE') AS owned,
+       {_extensions("i.indexrelid")} AS extensions,
        CASE WHEN i.indisunique THEN (
         SELECT json_agg(format('%%I on %%s', f.conname, f.conrelid::regclass) ORDER BY f.oid)
         FROM pg_constraint f

@@ -10,6 +10,18 @@ from .encoding import Encoding
 from .model import Problem, display
 from .naming import LIMIT, MARK, PENDING
 
+# What Ansible makes of a boolean where a text is due.
+_YAML = {"True", "False"}
+
+
+def yaml_word(text: str) -> str | None:
+    """Return that a text is most likely a word that YAML took for a boolean, or None."""
+    if text not in _YAML:
+        return None
+    words = "yes, on or true" if text == "True" else "no, off or false"
+    return f"is {text}, which YAML makes of {words}: quote the word in YAML"
+
+
 _TARGETS = range(-1, 10001)
 
 
@@ -41,7 +53,7 @@ class Reader:
         if not isinstance(value, str):
             self.refuse(f"{what} is {value!r} and not a text: quote it in YAML")
             return ""
-        if why := "is empty" if not value else self._unfit(value):
+        if why := "is empty" if not value else self._unfit(value) or (yaml_word(value) if what == "name" else None):
             self.refuse(f"{what} {why}")
         elif (size := self.encoding.size(value)) > LIMIT:
             self.refuse(f"{what} {display(value)} has {size} bytes, PostgreSQL keeps {LIMIT}")
@@ -50,7 +62,11 @@ class Reader:
     def sql(self, value: Any, what: str) -> str:
         """Return a piece of SQL that is one closed piece."""
         text = value if isinstance(value, str) else ""
-        flaw = sqltext.flaw(text) or self._unfit(text) if isinstance(value, str) else f"is {value!r} and not a text"
+        flaw = (
+            yaml_word(text) or sqltext.flaw(text) or self._unfit(text)
+            if isinstance(value, str)
+            else f"is {value!r} and not a text"
+        )
         if flaw:
             self.refuse(f"{what} {flaw}")
         return text.strip(sqltext.SPACE)
@@ -95,7 +111,7 @@ class Reader:
         if value is None:
             return None
         sign = next((sign for sign in (MARK, PENDING) if sign in value), None)
-        if why := self._unfit(value) or (f"contains the mark {sign!r}" if sign else None):
+        if why := self._unfit(value) or yaml_word(value) or (f"contains the mark {sign!r}" if sign else None):
             self.refuse(f"comment {why}")
         return str(value).strip(sqltext.SPACE)
 

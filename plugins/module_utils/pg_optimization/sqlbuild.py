@@ -161,6 +161,13 @@ def comment_on(kind: str, name: Composable, comment: str | None) -> Composed:
     return text(f"COMMENT ON {kind} {{}} IS {{}}", name, sql.Literal(comment) if comment else sql.SQL("NULL"))
 
 
+def depends(kind: str, name: Name, extensions: Iterable[str]) -> list[Composed]:
+    """Return ALTER … DEPENDS ON EXTENSION for each extension that something goes with."""
+    return [
+        text(f"ALTER {kind} {{}} DEPENDS ON EXTENSION {{}}", ident(name), sql.Identifier(one)) for one in extensions
+    ]
+
+
 def rename(kind: str, old: Name, new: str) -> Composed:
     """Return ALTER … RENAME TO within the schema."""
     return text(f"ALTER {kind} {{}} RENAME TO {{}}", ident(old), sql.Identifier(new))

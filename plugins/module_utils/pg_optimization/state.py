@@ -70,6 +70,7 @@ class FoundIndex:
     owned: bool = True
     referenced_by: tuple[str, ...] = ()  # foreign keys, which can refer to an index that backs no constraint
     targets: tuple[tuple[int, int], ...] = ()  # statistics targets of expressions: position in the key, target
+    extensions: tuple[str, ...] = ()  # that it goes with, by DEPENDS ON EXTENSION
     partitions: tuple[Name, ...] = ()  # of the table, where the index is a partitioned one
 
     @property
@@ -136,6 +137,7 @@ class Relation:
     partitions: tuple[Partition, ...]
     acl: tuple[tuple[str, str, bool], ...] | None
     default_grantees: tuple[str, ...]
+    extensions: tuple[str, ...] = ()  # that a materialized view goes with, by DEPENDS ON EXTENSION
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ A twin has the name of its table, for expressions that use it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from . import closed_types, event_triggers, reading, sqlbuild, sqlnames, twin_qu
 from .catalog import definition
 from .connection import Session, sql
 from .model import Declaration, Index, Name, Problem, Statistics, TableParameters, display
+from .reader import yaml_word
 from .savepoint import Failed, undone
 from .state import Definition, Found, Relation
 
@@ -105,16 +107,35 @@ def _unknown_columns(columns: Iterable[str], known: Iterable[str]) -> list[str]:
     return [column for column in columns if column not in have]
 
 
+_WORDS = re.compile(
+    r"""(?P<name>\w+|"[^"]+")(?:\s+collate\s+(?P<collation>"?\w+"?))?(?:\s+(?P<opclass>\w+_ops))?"""
+    r"""(?:\s+(?P<order>asc|desc))?(?:\s+nulls\s+(?P<nulls>first|last))?\Z""",
+    re.IGNORECASE,
+)
+
+
+def column_hint(text: str) -> str:
+    """Return how what is no column may have been meant: a name with what follows it in SQL, or an expression."""
+    meant = _WORDS.match(text)
+    if meant and any(meant[part] for part in ("collation", "opclass", "order", "nulls")):
+        parts = {part: value.strip('"') for part, value in meant.groupdict().items() if value}
+        parts |= {part: parts[part].lower() for part in ("order", "nulls") if part in parts}
+        return f"; write {{{', '.join(f'{part}: {value}' for part, value in parts.items())}}}"
+    if word := yaml_word(text):
+        return f"; it {word}"
+    return "" if text.isidentifier() else "; a text is a column's name, write {expression: …} for an expression"
+
+
 def _check_index_columns(index: Index, known: Iterable[str], canonical: Canonical) -> bool:
     """Refuse columns that do not exist; a text is a column's name, exactly."""
     keys = [key.column for key in index.keys if key.column is not None]
     unknown = _unknown_columns(keys, known)
     for column in unknown:
-        hint = "" if column.isidentifier() else "; a text is a column's name, write {expression: …} for an expression"
-        canonical.refuse(index, f'column "{column}" does not exist in {index.table}{hint}')
+        canonical.refuse(index, f'column "{column}" does not exist in {index.table}{column_hint(column)}')
     missing = _unknown_columns(index.include, known)
     for column in missing:
-        canonical.refuse(index, f'included column "{column}" does not exist in {index.table}')
+        hint = f"; it {word}" if (word := yaml_word(column)) else ""
+        canonical.refuse(index, f'included column "{column}" does not exist in {index.table}{hint}')
     return not unknown and not missing
 
 
