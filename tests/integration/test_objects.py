@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg2
 import pytest
+from ansible.module_utils.pg_optimization import batch
 from conftest import Database
 
 TABLE = """
@@ -551,3 +552,21 @@ def test_what_is_exchanged_goes_with_the_extensions_as_before(db: Database) -> N
     )  # fmt: skip
     assert len(done.said) == 3
     assert db.rows(GOES_WITH) == before
+
+
+def test_many_tables_are_looked_at_in_shares(db15: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, "MOST", 5)
+    names = [f"many_{number}" for number in range(9)]
+    db15.execute("SET ROLE owner;" + "".join(f"CREATE TABLE {name} (a int, b int);" for name in names) + "RESET ROLE")
+    declared: dict[str, Any] = {
+        "indexes": [{"name": f"{n}_{c}", "table": n, "columns": [c]} for n in names for c in "ab"],
+        "statistics": [{"name": f"{n}_s", "table": n, "columns": ["a", "b"]} for n in names],
+        "materialized_views": [{"name": "v", "query": "SELECT many_1.a FROM many_1, many_8"}],
+    }
+    assert len(db15.settle(**declared).said) == 28
+    declared["materialized_views"].append({"name": "w", "query": "SELECT a FROM v"})
+    declared["indexes"].append({"name": "wrong", "table": "many_4", "columns": [{"expression": "a +"}]})
+    done = db15.optimise(**declared)
+    assert [problem["object"] for problem in done.result["problems"]] == ["index public.wrong"]
+    declared["indexes"].pop()
+    assert db15.settle(**declared).said == [("public.w", "create")]

@@ -5,6 +5,7 @@ A run that finds nothing to do ends here, with as many round trips for a hundred
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -31,6 +32,7 @@ from .twins import (
 if TYPE_CHECKING:
     from .connection import Composable
 
+MOST = 500  # twins at a time
 _ANY = f"^{TWIN}_[0-9]+$"
 
 
@@ -141,11 +143,37 @@ def _read(session: Session, batch: Batch) -> Canonical | None:
         return None
 
 
+def _of_tables(declaration: Declaration, found: Found, tables: Sequence[Relation]) -> Batch:
+    batch = Batch(declaration, found)
+    for relation in tables:
+        batch.table(relation)
+    return batch
+
+
 def _found_views(declaration: Declaration, found: Found) -> list[MaterializedView] | None:
     """Return the views that are declared present, or None where one of them does not exist yet."""
     views = [view for view in declaration.materialized_views if view.present]
     there = [view.name in found.relations and found.relations[view.name].kind == "m" for view in views]
     return views if all(there) else None
+
+
+def shares(declaration: Declaration, tables: Sequence[Relation], most: int) -> list[list[Relation]]:
+    """Return the tables in shares with at most so many twins each, or with one table, in their order.
+
+    Each twin holds a lock to the end of its savepoint, and the server has 64 for each connection that it allows.
+    """
+    items: list[Index | Statistics] = [*declaration.all_indexes, *declaration.statistics]
+    on = Counter(item.table for item in items if item.present)
+    made: list[list[Relation]] = [[]]
+    twins = 0
+    for relation in tables:
+        size = 2 + on[relation.name]
+        if made[-1] and twins + size > most:
+            made.append([])
+            twins = 0
+        made[-1].append(relation)
+        twins += size
+    return made
 
 
 def everything(
@@ -164,17 +192,21 @@ def everything(
     names = [relation.name.name for relation in tables] + [view.name.name for view in views or ()]
     if len(names) > len(set(names)):
         return None, False
-    batch = Batch(declaration, found)
-    for relation in tables:
-        batch.table(relation)
+    *others, last = shares(declaration, tables, MOST)
+    before = Canonical()
+    for share in others:
+        read = _read(session, _of_tables(declaration, found, share))
+        if read is None:
+            return None, False
+        before.add(read)
+    batch = _of_tables(declaration, found, last)
     for view in views or ():
         batch.view(view)
     canonical = _read(session, batch)
     if canonical is None and views:
-        batch = Batch(declaration, found)
-        for relation in tables:
-            batch.table(relation)
-        return _read(session, batch), False
+        canonical, views = _read(session, _of_tables(declaration, found, last)), None
+    if canonical is not None:
+        canonical.add(before)
     unchanged = (
         canonical is not None
         and views is not None
