@@ -29,7 +29,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ class Settings:
     socket: str
     port: int
     start: Path  # Debian's start.conf
-    tablespaces: dict[str, Path]  # the primary's, their locations by name
+    tablespaces: dict[str, Path] = field(default_factory=dict)  # the primary's, their locations by name
     host: str = ""  # as the inventory of this environment calls it
     environment: str = ""
 

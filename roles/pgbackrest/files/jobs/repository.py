@@ -93,7 +93,9 @@ class Repository:
             raise RepositoryError(f"stanza {self.stanza!r}: {stanza['status']['message']}")
         system, newest = stanza["db"][-1], archives[-1]
         ours = [one for one in stanza["backup"] if one["database"]["id"] == system["id"]]
-        good, flagged = (tuple(as_backup(one) for one in ours if one["error"] is bad) for bad in (False, True))
+        # Where no checksum was verified, nothing is said of errors.
+        good = tuple(as_backup(one) for one in ours if not one.get("error"))
+        flagged = tuple(as_backup(one) for one in ours if one.get("error"))
         return Archive(newest["id"], str(system["system-id"]), system["version"], good, flagged)
 
     def details(self, label: str) -> dict[str, Any]:
